@@ -1,0 +1,48 @@
+# make demo    a private study of sarcoma patients, from nothing to its report
+# make test    everything that must hold, from nothing
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-fast test-slow lint format benchmark lock clean
+
+demo: $(READY)
+	$(BIN)/skdpal demo
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -n 2 -m "not slow and not benchmark" --cov=skdpal.privacy --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not benchmark" --ignore=tests/statistical --ignore=tests/report
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n 2 -m slow --timeout=3000
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(READY)
+	$(BIN)/python -m tests.benchmarks.srbct
+
+# the environment: locked versions, made anew when the lock or the project's metadata change
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# newest versions that work together; look at the difference before you commit it
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet 'torch==2.13.0' hatchling editables -e '.[test]'
+	build/lock/bin/python -m pip freeze --exclude-editable | sed -e 's/+cpu$$//' -e '/^skdpal/d' > requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist skdpal-demo .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

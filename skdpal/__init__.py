@@ -1,0 +1,36 @@
+"""Differentially private active learning for precision oncology, in scikit-learn's idiom.
+
+Heavy parts (modAL, matplotlib, OpenDP) are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLeakWarning, PrivacyLedger
+
+__version__ = "0.1.0"
+
+_LATE = {
+    "ActiveLearningStudy": "skdpal.learner",
+    "BudgetGuard": "skdpal.model_selection",
+    "DPPrototypeClassifier": "skdpal.estimators",
+    "PrivateActiveLearner": "skdpal.learner",
+    "PrivateQuery": "skdpal.query",
+    "PublicEncoder": "skdpal.estimators",
+    "plan_study": "skdpal.learner",
+}
+_MODULES = ("datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
+
+__all__ = ["BudgetExhausted", "PrivacyBudget", "PrivacyLeakWarning", "PrivacyLedger", "__version__", *_LATE, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    if name in _MODULES:
+        return import_module(f"skdpal.{name}")
+    raise AttributeError(f"module 'skdpal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

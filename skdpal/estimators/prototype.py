@@ -1,0 +1,303 @@
+"""The closed-form private learner: one noisy release of class sums and counts."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from skdpal.estimators.posterior import Release, infer
+from skdpal.estimators.prior import PublicPrior, unit_ball
+from skdpal.privacy import PrivacyLeakWarning, events
+from skdpal.privacy.identities import identify
+from skdpal.privacy.mechanisms import GaussianSum, release, require_ledger
+from skdpal.privacy.randomness import current_simulation
+from skdpal.privacy.validation import check_finite, check_real
+
+__all__ = ["DPPrototypeClassifier"]
+
+_ROOT2 = float(np.sqrt(2.0))
+
+
+class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
+    """Nearest-prototype classifier on one differentially private release a cohort.
+
+    Each patient contributes ``[x, 1]/√2`` to the row of their class; the sum over patients has L2
+    sensitivity 1 under zero-out, and √2 when a patient is exchanged for another. One Gaussian
+    release pays for everything that follows: class means, their exact uncertainty, probabilities.
+
+    Parameters
+    ----------
+    noise_multiplier : float, default=2.0
+        Standard deviation of the noise. Get it from `plan_study` or `skdpal.privacy.calibrate`.
+    prior : PublicPrior, optional
+        From `prior_from_public`. At n = 30 it decides whether the model is of any use.
+    classes : sequence, optional
+        All labels that may occur. Default: those of `prior`. They are never inferred from
+        private labels, except inside `simulation`.
+    ledger : PrivacyLedger or Handle, optional
+        Who pays. None is allowed inside `simulation` only.
+    prior_weight : "fitted" or float, default="fitted"
+        How many patients of each class the prior counts for; "fitted" averages over how far
+        the private cohort may lie from the public one, as the noisy release tells.
+
+    Attributes
+    ----------
+    release_ : tuple of (ndarray of shape (n_classes, n_features), ndarray of shape (n_classes,))
+        Noisy sums and counts of the latest cohort, in units of sensitivity 1: the noise
+        on each number has standard deviation `noise_multiplier`.
+    releases_ : list of Release
+        Those of all cohorts.
+    posterior_ : Posterior
+        Belief about the class means.
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        If X had names.
+
+    Notes
+    -----
+    Charged: `events.gaussian(noise_multiplier)` by each `fit` and `partial_fit`. `predict`,
+    `predict_proba` and `uncertainty` are post-processing and free. Rows longer than 1 are scaled
+    to length 1: embed with `PublicEncoder` first. The prototypes follow Wahdany et al. (2024);
+    the noise-aware posterior follows Bernstein and Sheldon (2019).
+
+    Examples
+    --------
+    >>> import skdpal
+    >>> data = skdpal.datasets.load_srbct()
+    >>> lines = data.is_cell_line
+    >>> encoder = skdpal.PublicEncoder(n_components=16).fit(data.data[lines], data.target[lines])
+    >>> prior = skdpal.DPPrototypeClassifier.prior_from_public(encoder.transform(data.data[lines]), data.target[lines])
+    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0, delta=1e-5))
+    >>> model = skdpal.DPPrototypeClassifier(noise_multiplier=2.0, prior=prior, ledger=ledger)
+    >>> model = model.fit(encoder.transform(data.data[~lines]), data.target[~lines])
+    >>> model.predict_proba(encoder.transform(data.data[~lines])).shape
+    (37, 4)
+    """
+
+    def __init__(
+        self,
+        noise_multiplier: float = 2.0,
+        prior: PublicPrior | None = None,
+        classes: Any = None,
+        ledger: Any = None,
+        *,
+        prior_weight: Any = "fitted",
+    ) -> None:
+        self.noise_multiplier = noise_multiplier
+        self.prior = prior
+        self.classes = classes
+        self.ledger = ledger
+        self.prior_weight = prior_weight
+
+    @staticmethod
+    def prior_from_public(X: Any, y: Any) -> PublicPrior:
+        """Class means of PUBLIC rows, as a frozen prior; nothing is charged.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Public rows in the space in which patients will be given.
+        y : array-like of shape (n_rows,)
+            Public labels.
+        """
+        return PublicPrior.from_public(X, y)
+
+    def privacy_event(self, n_records: float | None = None) -> events.Event:
+        """What one `fit` or `partial_fit` costs, whatever the number of records."""
+        return self._mechanism().event
+
+    def fit(self, X: Any, y: Any, *, record_ids: Any = None, expected_records: float | None = None) -> Self:
+        """Charge, then release the first cohort.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            At least one row.
+        y : array-like of shape (n_rows,)
+            Labels, all in `classes`.
+        record_ids : sequence of length n_rows, optional
+            The patients; rows of one patient are summed, then clipped.
+        expected_records : float, optional
+            The public number of patients. Default: the number in X, unless a hidden selection
+            was made, after which the true number is private and the expectation must be given.
+
+        Raises
+        ------
+        BudgetExhausted
+            Before X is read.
+        """
+        return self._learn(X, y, None, record_ids, expected_records, first=True)
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, *, record_ids: Any = None, expected_records: float | None = None
+    ) -> Self:
+        """Charge, then release one more cohort and combine it with the earlier ones.
+
+        Zero rows are a cohort: charged and released like any other. Parameters as in `fit`.
+        """
+        first = not hasattr(self, "releases_")
+        return self._learn(X, y, classes, record_ids, expected_records, first=first, least=0)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest label of each row."""
+        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of shape (n_rows, n_classes), averaged over the posterior."""
+        return self.posterior_.predict_proba(self._rows(X))
+
+    def uncertainty(self, X: Any) -> pd.DataFrame:
+        """Why each row is uncertain.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, 4)
+            Variance of the log-odds of the two likeliest classes, by cause: "dp_noise", "sampling"
+            (few patients), "transfer" (the prior may not fit), "overlap" (patients of one class differ).
+        """
+        parts = pd.DataFrame(self.posterior_.log_odds_variance(self._rows(X)))
+        parts.index = X.index if isinstance(X, pd.DataFrame) else parts.index
+        return parts[["dp_noise", "sampling", "transfer", "overlap"]]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, public: bool = False) -> float:
+        """Exact accuracy: free on public data, an uncovered release on private data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in scikit-learn.
+        public : bool, default=False
+            Declare that X and y are public. Otherwise the ledger's certificate becomes void.
+            `skdpal.model_selection.private_accuracy` pays instead.
+        """
+        check_is_fitted(self)
+        if not public and current_simulation() is None:
+            warnings.warn(
+                "An exact score of private data leaves without a receipt; the certificate is now void. "
+                "Pass public=True for public data, or pay with skdpal.model_selection.private_accuracy.",
+                PrivacyLeakWarning,
+                stacklevel=2,
+            )
+            if self.ledger is not None:
+                self.ledger.mark_void("chosen by uncharged scores")
+        return super().score(X, y, sample_weight)
+
+    def fingerprint(self) -> str:
+        """Digest of everything released so far; it names the round in which a query is asked."""
+        check_is_fitted(self)
+        digest = hashlib.sha256()
+        for cohort in self.releases_:
+            digest.update(cohort.sums.tobytes() + cohort.counts.tobytes())
+        return digest.hexdigest()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _mechanism(self) -> GaussianSum:
+        return GaussianSum(self.noise_multiplier, replace_one=_ROOT2)
+
+    def _learn(
+        self, X: Any, y: Any, classes: Any, record_ids: Any, expected: float | None, *, first: bool, least: int = 1
+    ) -> Self:
+        ledger, mechanism = require_ledger(self.ledger), self._mechanism()
+        label = "fit" if first else f"partial_fit {len(self.releases_)}"
+        weight = self._prior_weight()
+        if ledger is not None:
+            ledger.require(mechanism.event, label)
+            if expected is None and ledger.hidden_rounds:
+                raise ValueError(
+                    "Expected expected_records, the public expectation of the cohort's size: after a hidden "
+                    "selection the true number is private. Pass expected_records=n_instances."
+                )
+        rows, labels = self._check_rows(X, y, first, least)
+        known = self._check_classes(labels, classes) if first else self.classes_
+        codes = _codes(labels, known)
+        ids = identify(X, record_ids)
+        expected = check_real(
+            "expected_records", len(set(ids)) if expected is None else expected, above=0.0, closed=True
+        )
+
+        def contributions() -> np.ndarray:
+            table = np.zeros((len(rows), len(known), rows.shape[1] + 1))
+            table[np.arange(len(rows)), codes] = np.column_stack([rows, np.ones(len(rows))]) / _ROOT2
+            return table.reshape(len(rows), -1)
+
+        flat = release(contributions, mechanism, ledger, label, record_ids=ids)
+        table = flat.reshape(len(known), -1)
+        new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), expected)
+        self.classes_ = known
+        self.releases_ = [new] if first else [*self.releases_, new]
+        self.release_ = (new.sums, new.counts)
+        prior = (None, None) if self.prior is None else (self.prior.means, self.prior.within_variance)
+        self.posterior_ = infer(self.releases_, *prior, weight)
+        return self
+
+    def _check_rows(self, X: Any, y: Any, first: bool, least: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = validate_data(self, X, reset=first, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=least)
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        rows, labels = unit_ball(check_finite("X", rows)), column_or_1d(y, warn=True)
+        if len(labels) != len(rows):
+            raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
+        if len(labels):
+            check_classification_targets(labels)
+        names = getattr(self, "feature_names_in_", None)
+        if self.prior is not None:
+            if rows.shape[1] != self.prior.means.shape[1]:
+                raise ValueError(
+                    f"Expected X to have the {self.prior.means.shape[1]} columns of the prior. Found {rows.shape[1]}. "
+                    "Embed public and private data with the same PublicEncoder."
+                )
+            if names is not None and self.prior.feature_names not in (None, tuple(names)):
+                raise ValueError("Expected X to have the columns of the prior, in its order. Reorder or rename them.")
+        return rows, labels
+
+    def _check_classes(self, labels: np.ndarray, given: Any) -> np.ndarray:
+        given = self.classes if given is None else given
+        if given is not None:
+            known = np.unique(np.asarray(given))
+        elif self.prior is not None:
+            known = np.asarray(self.prior.classes)
+        elif current_simulation() is not None:
+            known = np.unique(labels)
+        else:
+            raise ValueError(
+                "Expected classes. Found None. Pass classes=[...] with every label that may occur, or a prior: "
+                "inferring them from private labels would leak which classes occur."
+            )
+        if self.prior is not None and not np.array_equal(known, self.prior.classes):
+            raise ValueError(
+                f"Expected classes to be those of the prior, {self.prior.classes.tolist()}. Found {known.tolist()}. "
+                "Make the prior from public data of the same classes."
+            )
+        return known
+
+    def _prior_weight(self) -> float | None:
+        if isinstance(self.prior_weight, str):
+            if self.prior_weight != "fitted":
+                raise ValueError(f'Expected prior_weight to be "fitted" or a number. Found {self.prior_weight!r}.')
+            return None
+        return check_real("prior_weight", self.prior_weight, above=0.0)
+
+    def _rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        return unit_ball(check_finite("X", rows))
+
+
+def _codes(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    if not len(labels):
+        return np.zeros(0, dtype=np.intp)
+    codes = pd.Index(known).get_indexer(pd.Index(labels))
+    if (codes < 0).any():
+        raise ValueError(
+            f"Expected every label of y to be in classes={known.tolist()}. Correct the label, or list it in classes."
+        )
+    return codes

@@ -1,0 +1,102 @@
+"""What a ledger may say in public.
+
+Invariants
+----------
+* The headline is the committed ceiling. A sum of what was spent is labelled an odometer.
+* Nothing here depends on who, or how many, is in an account.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from skdpal.privacy import events
+from skdpal.privacy.accounting import epsilon_of_mu
+from skdpal.privacy.state import State
+
+__all__ = ["NOT_COVERED", "of"]
+
+SCHEMA = 1
+NOT_COVERED = (
+    "That a person has a slot in the study: the roster, the number of patients and the dates are public.",
+    "What stays on the hospital's side: worksheets, query log, vault, screen and messages there.",
+    "What can be inferred about a patient from others, such as relatives, or from the disease itself.",
+    "The public data, and whether it was right to call it public.",
+    "Side channels of the computer: timing, memory, electricity.",
+    "Anything that left without passing through this ledger.",
+)
+_VERSIONED = ("skdpal", "numpy", "scipy", "scikit-learn", "opendp", "SQLAlchemy", "modAL-python")
+
+
+def of(state: State, head: str | None = None) -> dict[str, Any]:
+    """The certificate of a replayed journal."""
+    header = state.header
+    budget, ceiling = state.filter.budget, math.sqrt(state.filter.ceiling)
+    spent = {kind: math.sqrt(state.accounts.spent(replace_one=kind)) for kind in (False, True)}
+    largest = max((_largest_factor(receipt.event) for receipt in state.receipts), default=2.0)
+    return {
+        "schema": SCHEMA,
+        "status": _status(state),
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "statement": (
+            f"Everything released under this ledger is (ε={budget.epsilon:g}, δ={budget.delta:g})-differentially "
+            "private for each patient, however often and adaptively it is used."
+        ),
+        "adjacency": "zero-out",
+        "adjacency_in_words": "A patient's whole content may be replaced by nothing; the slot stays.",
+        "unit": "patient (all samples of a patient together)",
+        "mu": ceiling,
+        "replace_one": {
+            "epsilon": epsilon_of_mu(2 * ceiling, budget.delta),
+            "in_words": "One patient exchanged for another: at most twice the μ of zero-out, for any releases.",
+            "epsilon_of_these_kinds": epsilon_of_mu(largest * ceiling, budget.delta),
+            "of_these_kinds_in_words": f"If the protocol admits only releases like those below: {largest:.4g} times μ.",
+        },
+        "odometer": {
+            "epsilon_spent": epsilon_of_mu(spent[False], budget.delta),
+            "replace_one_epsilon_spent": epsilon_of_mu(spent[True], budget.delta),
+            "in_words": "A reading, not a guarantee: quote the committed ceiling above.",
+        },
+        "filter": state.filter.kind,
+        "filter_in_words": "Gaussian differential privacy: the sum of μ² of every account stays below the ceiling.",
+        "release_mode": "hidden selection" if state.hidden_rounds else "no private selection",
+        "accounts": ["cohort", *state.accounts.leaves],
+        "receipts": [{**asdict(receipt), "event": events.to_json(receipt.event)} for receipt in state.receipts],
+        "randomness": (
+            "seeded simulation: not private"
+            if header["simulation"]
+            else "operating system entropy; noise by OpenDP's float-safe Gaussian sampler; no seed"
+        ),
+        "not_covered": list(NOT_COVERED),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
+        "journal_head": head,
+        "created": header["created"],
+        "issued": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _status(state: State) -> str:
+    if state.header["simulation"]:
+        return "simulation: not private"
+    if state.void:
+        return f"void: {'; '.join(state.void)}"
+    return "valid"
+
+
+def _largest_factor(event: events.Event) -> float:
+    if isinstance(event, events.Composed):
+        return max((_largest_factor(part) for part in event.events), default=0.0)
+    return event.replace_one if isinstance(event, events.Gaussian) else 2.0
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

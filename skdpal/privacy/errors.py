@@ -1,0 +1,49 @@
+"""What goes wrong, by name."""
+
+from __future__ import annotations
+
+__all__ = ["BudgetExhausted", "LedgerError", "LedgerSealed", "LedgerTampered", "PrivacyLeakWarning"]
+
+
+class BudgetExhausted(RuntimeError):
+    """A release was refused because the account cannot afford it.
+
+    Nothing was computed, released or written. The message holds the price, the
+    spend and the ceiling, all public, and one way out.
+
+    Parameters
+    ----------
+    message : str
+        What the user reads.
+    price, spent, ceiling : float, optional
+        ε of the refused release alone, ε spent so far, ε of the ceiling.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        price: float | None = None,
+        spent: float | None = None,
+        ceiling: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.price = price
+        self.spent = spent
+        self.ceiling = ceiling
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be used as asked."""
+
+
+class LedgerSealed(LedgerError):
+    """A copy of an in-memory ledger: it can be read, never charged."""
+
+
+class LedgerTampered(LedgerError):
+    """The store does not hold what the ledger wrote."""
+
+
+class PrivacyLeakWarning(UserWarning):
+    """Something leaves, or could leave, that no receipt pays for."""
