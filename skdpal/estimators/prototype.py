@@ -227,7 +227,7 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         def contributions() -> np.ndarray:
             table = np.zeros((len(rows), len(known), rows.shape[1] + 1))
             table[np.arange(len(rows)), codes] = np.column_stack([rows, np.ones(len(rows))]) / _ROOT2
-            return table.reshape(len(rows), -1)
+            return table.reshape(len(rows), len(known) * (rows.shape[1] + 1))
 
         flat = release(contributions, mechanism, ledger, label, record_ids=ids)
         table = flat.reshape(len(known), -1)
