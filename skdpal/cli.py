@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger
@@ -105,10 +105,10 @@ def demo(
             _remove_demo(output)
         console.print(f"[bold]skdpal demo[/]: {plan}\n")
         with _progress() as progress:
-            task = progress.add_task("reading public cell lines", total=plan.rounds + 2, labels="")
+            task = progress.add_task("public data", total=plan.rounds + 2, labels="")
 
             def show(step: Any) -> None:
-                labels = f"labels expected {step.expected_labels:g}   ε committed {step.epsilon_committed:g}"
+                labels = f"{step.expected_labels:g} labels expected, ε {step.epsilon_committed:g} committed,"
                 progress.update(task, description=step.name, completed=step.number - 1, total=step.total, labels=labels)
 
             study = run_study(
@@ -117,9 +117,7 @@ def demo(
             progress.update(task, description="study done", completed=progress.tasks[task].total)
         if benchmark_splits:
             with _progress() as progress:
-                task = progress.add_task(
-                    "benchmark, apart", total=benchmark_splits, labels="random splits of published data"
-                )
+                task = progress.add_task("benchmark", total=benchmark_splits, labels="random splits, published data,")
                 run_benchmark(
                     output / "benchmark.html",
                     plan,
@@ -172,13 +170,13 @@ def verify(file: Path) -> None:
 
 
 def _progress() -> Progress:
+    """What is shown while a study runs: public parameters and the clock."""
     columns = (
-        TextColumn("[bold]{task.description:<26}"),
-        BarColumn(bar_width=28),
+        TextColumn("[bold]{task.description:<15}"),
+        BarColumn(bar_width=14),
         TextColumn("{task.fields[labels]}"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
     )
     return Progress(*columns, console=console)
 

@@ -151,7 +151,8 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         own_centres = _centres(own, labels)
         result = np.empty_like(own)
         for train, test in KFold(min(len(rows), max_fits)).split(rows):
-            encoder = PublicEncoder(self.method, self.n_components, sample_scaling=self.sample_scaling)
+            width = min(self.n_components, len(train) - 1)
+            encoder = PublicEncoder(self.method, width, sample_scaling=self.sample_scaling)
             encoder.fit(rows[train], labels[train])
             seen = encoder.transform(rows[train])
             left, _, right = np.linalg.svd(seen.T @ own[train])

@@ -264,6 +264,7 @@ class PrivacyLedger:
     def mark_hidden_round(self) -> None:
         """Write that a hidden selection begins: from here on, row counts are private."""
         with self._journal.transaction() as transaction:
+            self._replay(transaction)
             self._append(transaction, {"kind": "hidden-round"})
 
     # -- the hospital's side -----------------------------------------------------------------
@@ -372,17 +373,19 @@ class PrivacyLedger:
     def _require_reserved(self, reservation: int, event: Event, label: str) -> None:
         self._check_reserved(self._read(), reservation, event, label)
 
-    def _check_reserved(self, state: State, reservation: int, event: Event, label: str) -> None:
-        left = state.reserved[reservation]
-        if mu_squared(event) > left:
-            delta = state.header["delta"]
-            price, rest = (epsilon_of_mu(math.sqrt(max(mu2, 0.0)), delta) for mu2 in (mu_squared(event), left))
+    @staticmethod
+    def _check_reserved(state: State, reservation: int, event: Event, label: str) -> None:
+        reserved, drawn = state.reserved[reservation]
+        if math.fsum([*drawn, mu_squared(event)]) > reserved:
+            budget, left = state.filter.budget, max(reserved - math.fsum(drawn), 0.0)
+            amounts = (mu_squared(event), left, state.accounts.spent())
+            price, rest, spent = (epsilon_of_mu(math.sqrt(mu2), budget.delta) for mu2 in amounts)
             raise BudgetExhausted(
-                f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left, of a ceiling of "
-                f"{state.header['epsilon']:.2f}. Reserve for every fit that will run; see BudgetGuard.",
+                f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left (spent {spent:.2f} of "
+                f"{budget.epsilon:.2f} in all). Reserve for every fit that will run; see BudgetGuard.",
                 price=price,
-                spent=self.spent(),
-                ceiling=state.header["epsilon"],
+                spent=spent,
+                ceiling=budget.epsilon,
             )
 
     def _check_mode(self) -> None:

@@ -5,7 +5,6 @@ Only public fields pass through here: events, labels, names of accounts, times.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from skdpal.privacy import events
@@ -55,7 +54,7 @@ class State:
     header: Row = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     receipts: list[Receipt] = field(default_factory=list)
-    reserved: dict[int, float] = field(default_factory=dict)
+    reserved: dict[int, tuple[float, list[float]]] = field(default_factory=dict)  # μ² of each, and the draws on it
     void: list[str] = field(default_factory=list)
     hidden_rounds: int = 0
 
@@ -85,10 +84,9 @@ class State:
                 Receipt(row["number"], row["label"], row["account"], event, row["epsilon"], row["date"])
             )
             if row["reserve"]:
-                self.reserved[row["number"]] = mu_squared(event)
+                self.reserved[row["number"]] = (mu_squared(event), [])
         elif kind == "draw":
-            drawn = mu_squared(events.from_json(row["event"]))
-            self.reserved[row["reservation"]] = math.nextafter(self.reserved[row["reservation"]] - drawn, -math.inf)
+            self.reserved[row["reservation"]][1].append(mu_squared(events.from_json(row["event"])))
         elif kind == "split":
             self.accounts.split(row["source"], row["into"])
         elif kind == "void":

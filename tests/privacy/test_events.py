@@ -1,0 +1,77 @@
+"""Events are frozen, and nothing unknown is read as if it were known."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skdpal.privacy import PrivacyBudget, events
+from skdpal.privacy.events import mu_squared
+
+GAUSSIANS = st.builds(
+    events.gaussian, st.floats(0.01, 1e3), st.integers(1, 1000), replace_one=st.floats(0, 2, exclude_min=False)
+)
+EVENTS = st.recursive(
+    GAUSSIANS | st.builds(events.nonprivate), lambda parts: st.builds(events.composed, st.lists(parts))
+)
+
+
+@given(EVENTS)
+def test_json_round_trip(event):
+    assert events.from_json(events.to_json(event)) == event
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"schema": 2, "kind": "nonprivate"},
+        {"kind": "nonprivate"},
+        {"schema": 1, "kind": "laplace", "scale": 1.0},
+        {"schema": 1, "kind": "gaussian", "noise_multiplier": 1.0},
+        {"schema": 1, "kind": "gaussian", "noise_multiplier": 1.0, "steps": 1, "replace_one": 2.0, "extra": 0},
+        {"schema": 1, "kind": "gaussian", "noise_multiplier": -1.0, "steps": 1, "replace_one": 2.0},
+        {"schema": 1, "kind": "composed"},
+        {"schema": 1, "kind": "nonprivate", "extra": 0},
+    ],
+)
+def test_unknown_records_are_refused(record):
+    with pytest.raises(ValueError, match="Expected"):
+        events.from_json(record)
+
+
+def test_events_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        events.gaussian(1.0).noise_multiplier = 2.0
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), "1", None, True])
+def test_bad_noise_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match="noise_multiplier"):
+        events.gaussian(bad)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True])
+def test_bad_steps_are_refused_by_name(steps):
+    with pytest.raises(ValueError, match="steps"):
+        events.gaussian(1.0, steps)
+
+
+def test_what_is_not_an_event_is_refused():
+    with pytest.raises(TypeError, match=r"skdpal\.privacy\.events"):
+        events.composed(["free"])
+    with pytest.raises(TypeError, match=r"skdpal\.privacy\.events"):
+        mu_squared(1.0)
+
+
+def test_replace_one_scales_mu():
+    event = events.gaussian(2.0, replace_one=1.5)
+    assert mu_squared(event, replace_one=True) == pytest.approx(2.25 * mu_squared(event))
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta"), [(0, 1e-5), (-1, 1e-5), (float("nan"), 1e-5), (1, 0), (1, 1), ("2", 1e-5)]
+)
+def test_bad_budgets_are_refused(epsilon, delta):
+    with pytest.raises(ValueError, match=r"epsilon|delta"):
+        PrivacyBudget(epsilon, delta)
