@@ -21,9 +21,20 @@ def budget():
 
 @pytest.fixture
 def ledger(budget):
+    """Fresh, in memory, ε = 2."""
     from skdpal.privacy import PrivacyLedger
 
     return PrivacyLedger(budget)
+
+
+@pytest.fixture
+def exhausted(budget):
+    """A ledger that has nothing left for anybody."""
+    from skdpal.privacy import PrivacyLedger, calibrate, events
+
+    ledger = PrivacyLedger(budget)
+    ledger.charge(events.gaussian(calibrate(events.gaussian, budget)), label="everything")
+    return ledger
 
 
 @pytest.fixture
@@ -35,6 +46,31 @@ def simulated():
         yield block
 
 
+class Untouchable:
+    """Stands for patients whose rows nobody may read yet."""
+
+    def _touched(self, *arguments):
+        raise AssertionError("the patients' rows were read")
+
+    __len__ = __iter__ = __getitem__ = __array__ = __getattr__ = _touched
+
+
+@pytest.fixture
+def untouchable():
+    return Untouchable()
+
+
+@pytest.fixture
+def journal():
+    """The rows of a ledger's journal, to see that nothing was added."""
+
+    def rows(ledger):
+        with ledger.root._journal.transaction() as transaction:
+            return transaction.rows()
+
+    return rows
+
+
 @pytest.fixture(scope="session")
 def srbct():
     """Cell lines and tumours, with names."""
@@ -43,7 +79,16 @@ def srbct():
     data = load_srbct(as_frame=True)
     public = data.is_cell_line
     return SimpleNamespace(
-        X_public=data.data[public], y_public=data.target[public], X=data.data[~public], y=data.target[~public]
+        data=data,
+        X_public=data.data[public],
+        y_public=data.target[public],
+        X=data.data[~public],
+        y=data.target[~public],
+        # the same without names
+        A_public=data.data[public].to_numpy(),
+        A=data.data[~public].to_numpy(),
+        labels_public=data.target[public].to_numpy(dtype=str),
+        labels=data.target[~public].to_numpy(dtype=str),
     )
 
 
@@ -61,4 +106,5 @@ def embedded(srbct):
         X_public=rows,
         X=encoder.transform(srbct.X),
         y=srbct.y.to_numpy(dtype=str),
+        ids=srbct.X.index.to_numpy(dtype=str),
     )

@@ -155,7 +155,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             encoder = PublicEncoder(self.method, width, sample_scaling=self.sample_scaling)
             encoder.fit(rows[train], labels[train])
             seen = encoder.transform(rows[train])
-            left, _, right = np.linalg.svd(seen.T @ own[train])
+            left, _, right = np.linalg.svd(seen.T @ own[train], full_matrices=False)
             rotation = left @ right
             for row in test:
                 moved = encoder.transform(rows[[row]])[0] @ rotation

@@ -148,11 +148,13 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest label of each row."""
-        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of shape (n_rows, n_classes), averaged over the posterior."""
-        return self.posterior_.predict_proba(self._rows(X))
+        rows = self._rows(X)
+        return self.posterior_.predict_proba(rows)
 
     def uncertainty(self, X: Any) -> pd.DataFrame:
         """Why each row is uncertain.
@@ -163,7 +165,8 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
             Variance of the log-odds of the two likeliest classes, by cause: "dp_noise", "sampling"
             (few patients), "transfer" (the prior may not fit), "overlap" (patients of one class differ).
         """
-        parts = pd.DataFrame(self.posterior_.log_odds_variance(self._rows(X)))
+        rows = self._rows(X)
+        parts = pd.DataFrame(self.posterior_.log_odds_variance(rows))
         parts.index = X.index if isinstance(X, pd.DataFrame) else parts.index
         return parts[["dp_noise", "sampling", "transfer", "overlap"]]
 

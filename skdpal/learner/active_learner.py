@@ -127,7 +127,9 @@ class PrivateActiveLearner(ActiveLearner):
             The patients.
         """
         self._refuse_bootstrap(bootstrap)
-        self._learn("fit", X, y, "cohort/start", identify(X, record_ids), fit_kwargs)
+        ids = identify(X, record_ids)
+        fit_kwargs.setdefault("expected_records", len(set(ids)))
+        self._learn("fit", X, y, "cohort/start", ids, fit_kwargs)
         return self
 
     def query(self, X_pool: Any, n_instances: int = 3, **query_kwargs: Any) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Prices against computations that share no code with them."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import norm
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
 from skdpal.privacy.accounting import ceiling_mu_squared, delta_of_mu, epsilon_of_mu, price
+from skdpal.privacy.events import mu_squared
 
 SIGMAS = st.floats(0.3, 50)
 
@@ -91,6 +93,29 @@ def test_what_is_calibrated_can_be_charged_and_hardly_less_noise_cannot(epsilon,
     for _ in range(steps):  # share by share, with all their roundings
         ledger.charge(events.gaussian(sigma), "share")
     assert ledger.spent() <= epsilon
+
+
+@pytest.mark.parametrize("delta", [1e-12, 1e-300, 0.5, 0.999])
+@pytest.mark.parametrize("epsilon", [1e-6, 1.0, 1e3])
+def test_a_ceiling_is_rounded_down_and_not_by_much(epsilon, delta):
+    budget = PrivacyBudget(epsilon, delta)
+    mu = math.sqrt(ceiling_mu_squared(budget))
+    assert epsilon_of_mu(mu, delta) <= epsilon
+    assert epsilon_of_mu(mu * (1 + 1e-6), delta) > epsilon
+
+
+@given(mu=st.floats(1e-3, 30), epsilon=st.floats(0, 50), more=st.floats(1.001, 2))
+def test_delta_falls_with_epsilon_and_grows_with_mu(mu, epsilon, more):
+    delta = delta_of_mu(mu, epsilon)
+    assert 0 <= delta <= 1
+    assert delta_of_mu(mu, epsilon * more) <= delta <= delta_of_mu(mu * more, epsilon) * (1 + 1e-9)
+
+
+def test_prices_are_rounded_up_and_by_almost_nothing():
+    rng = np.random.default_rng(0)
+    for sigma, steps in zip(rng.uniform(0.3, 50, 3000).tolist(), rng.integers(1, 200, 3000).tolist(), strict=True):
+        exact = steps / Fraction(sigma) ** 2
+        assert exact <= Fraction(mu_squared(events.gaussian(sigma, steps))) <= exact * (1 + Fraction(1, 2**48))
 
 
 def test_calibrate_says_when_nothing_fits(budget):

@@ -8,38 +8,69 @@ from hypothesis import strategies as st
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL, Accounts
+from skdpal.privacy.filter import GdpFilter
 
 PATIENTS = [f"p{number}" for number in range(6)]
+SITES = ["cohort/site-0", "cohort/site-1"]  # inner accounts; leaves are split off under them
 STEP = st.one_of(
-    st.tuples(st.just("charge"), st.integers(0, 5), st.floats(5, 50)),
-    st.tuples(st.just("split"), st.integers(0, 5), st.sets(st.sampled_from(PATIENTS))),
+    st.tuples(st.just("charge"), st.integers(0, 9), st.floats(5, 50), st.just(SITES[0])),
+    st.tuples(
+        st.just("split"), st.integers(0, 9), st.sets(st.sampled_from(PATIENTS)), st.sampled_from(["cohort", *SITES])
+    ),
 )
 
 
+def contains(account, leaf):
+    return leaf == account or leaf.startswith(f"{account}/")
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(STEP, max_size=12))
-def test_the_largest_leaf_bounds_every_patient(history):
+@given(st.lists(STEP, max_size=14))
+def test_a_leaf_has_paid_what_its_patients_would_have_paid_one_by_one(history):
+    """Every patient keeps a list of the receipts that their rows could have entered; that list is the truth."""
     ledger = PrivacyLedger(PrivacyBudget(1000.0, 1e-5))
     leaf_of = dict.fromkeys(PATIENTS, POOL)
     own = {patient: [] for patient in PATIENTS}
-    for number, (kind, pick, what) in enumerate(history):
+    for number, (kind, pick, what, above) in enumerate(history):
         leaves = ledger.accounts()
         leaf = leaves[pick % len(leaves)]
         if kind == "charge":
-            account = "cohort" if pick == 5 else leaf
+            inner = [account for account in ["cohort", *SITES] if any(contains(account, leaf) for leaf in leaves)]
+            account = [*leaves, *inner][pick % (len(leaves) + len(inner))]
             ledger.charge(events.gaussian(what), "x", account)
             for patient in PATIENTS:
-                if account in ("cohort", leaf_of[patient]):
+                if contains(account, leaf_of[patient]):
                     own[patient].append(1 / what**2)
         else:
+            into = f"{above}/leaf-{number}"
             members = sorted(patient for patient in what if leaf_of[patient] == leaf)
-            ledger.split(leaf, into=f"cohort/leaf-{number}", members=members)
-            leaf_of |= dict.fromkeys(members, f"cohort/leaf-{number}")
+            ledger.split(leaf, into=into, members=members)
+            leaf_of |= dict.fromkeys(members, into)
     assert ledger.accounts_of(PATIENTS) == list(leaf_of.values())
     state = ledger._read().accounts
     for patient in PATIENTS:
         assert state.spent(leaf_of[patient]) == pytest.approx(math.fsum(own[patient]), rel=1e-9)
     assert state.spent() >= max(math.fsum(paid) for paid in own.values()) * (1 - 1e-9)
+    for site in SITES:
+        below = [leaf for leaf in ledger.accounts() if contains(site, leaf)]
+        assert not below or state.spent(site) == max(state.spent(leaf) for leaf in below)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEP, max_size=14), st.sampled_from(["cohort", POOL, *SITES]), st.floats(0.2, 5))
+def test_a_charge_is_affordable_exactly_if_every_leaf_below_can_pay(history, account, sigma):
+    accounts = Accounts()
+    for number, (kind, pick, what, above) in enumerate(history):
+        leaf = list(accounts.leaves)[pick % len(accounts.leaves)]
+        if kind == "charge":
+            accounts.charge(leaf, what**-2, what**-2)
+        else:
+            accounts.split(leaf, f"{above}/leaf-{number}")
+    event, ceilings = events.gaussian(sigma), GdpFilter(PrivacyBudget(2.0))
+    below = [paid for leaf, paid in accounts.leaves.items() if contains(account, leaf)]
+    if below:
+        able = all(math.fsum(paid) + sigma**-2 <= ceilings.ceiling for paid in below)
+        assert ceilings.affords(accounts, event, account) == able
 
 
 def test_a_new_leaf_inherits_and_then_pays_for_itself():
@@ -62,6 +93,15 @@ def test_an_inner_account_charges_every_leaf_below():
     assert [accounts.spent(leaf) for leaf in accounts.leaves] == [0, 1, 1]
 
 
+def test_names_that_only_look_alike_are_apart():
+    accounts = Accounts()
+    accounts.split(POOL, "cohort/pool2")
+    accounts.split(POOL, "cohort/a")
+    accounts.split(POOL, "cohort/a.1")
+    accounts.charge("cohort/a", 1.0, 1.0)
+    assert [accounts.spent(leaf) for leaf in accounts.leaves] == [0, 0, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("source", "into", "words"),
     [
@@ -72,12 +112,24 @@ def test_an_inner_account_charges_every_leaf_below():
         (POOL, "cohort", "name like"),
         (POOL, "Cohort/x", "name like"),
         (POOL, "cohort/../x", "name like"),
+        (POOL, "cohort/x\n", "name like"),
+        (POOL, "cohort//x", "name like"),
+        (POOL, "cohort/x/", "name like"),
+        (POOL, "pool/x", "name like"),
         (POOL, 3, "name like"),
     ],
 )
 def test_bad_splits_are_refused(source, into, words):
     with pytest.raises(ValueError, match=words):
         Accounts().split(source, into)
+
+
+def test_a_leaf_cannot_be_split_into_above_or_below_another():
+    accounts = Accounts()
+    accounts.split(POOL, "cohort/site/a")
+    for into in ("cohort/site", "cohort/site/a/b"):
+        with pytest.raises(ValueError, match="meets the existing account 'cohort/site/a'"):
+            accounts.split(POOL, into)
 
 
 def test_an_unknown_account_names_the_known():

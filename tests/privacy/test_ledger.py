@@ -167,43 +167,6 @@ def test_addresses_may_be_urls(tmp_path, budget):
     assert len(PrivacyLedger.open(tmp_path / "a.ledger").receipts()) == 1
 
 
-def test_a_branch_is_made_by_its_first_charge(ledger):
-    branch = ledger.branch(POOL, "cohort/start", ["a", "b"])
-    assert branch.affords(events.gaussian(WHOLE))
-    assert ledger.accounts() == [POOL]
-    branch.charge(events.gaussian(WHOLE), "fit", record_ids=["a"])
-    assert ledger.accounts_of(["a", "b", "c"]) == ["cohort/start", "cohort/start", POOL]
-    assert not branch.affords(events.gaussian(WHOLE))
-    assert ledger.affords(events.gaussian(WHOLE), POOL)
-
-
-def test_a_refused_branch_leaves_everybody_where_they_were(ledger):
-    branch = ledger.branch(POOL, "cohort/start", ["a"])
-    before = journal(ledger)
-    with pytest.raises(BudgetExhausted):
-        branch.charge(events.gaussian(WHOLE / 2), "fit")
-    with pytest.raises(ValueError, match="members"):
-        branch.charge(events.gaussian(WHOLE), "fit", record_ids=["stranger"])
-    assert journal(ledger) == before
-    assert ledger.accounts_of(["a"]) == [POOL]
-
-
-def test_a_crash_between_vault_and_journal_leaves_patients_in_the_pool(ledger, monkeypatch):
-    branch = ledger.branch(POOL, "cohort/start", ["a"])
-
-    def crash(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(ledger), "_append_charge", crash)  # after the members have moved
-        with pytest.raises(KeyboardInterrupt):
-            branch.charge(events.gaussian(WHOLE), "fit")
-    assert ledger.accounts() == [POOL]
-    assert ledger.accounts_of(["a"]) == [POOL]
-    branch.charge(events.gaussian(WHOLE), "fit", record_ids=["a"])
-    assert ledger.accounts_of(["a"]) == ["cohort/start"]
-
-
 def test_a_patient_is_in_one_leaf(ledger):
     ledger.split(POOL, "cohort/a", ["p"])
     with pytest.raises(ValueError, match="record_ids"):
@@ -216,47 +179,12 @@ def test_a_patient_is_in_one_leaf(ledger):
     assert len(ledger.receipts()) == 1
 
 
-def test_a_handle_is_bound_to_its_account(ledger):
-    handle = ledger.split(POOL, "cohort/a", ["p"])
-    handle.charge(events.gaussian(4.0), "x", record_ids=["p"])
-    with pytest.raises(ValueError, match="bound"):
-        handle.charge(events.gaussian(4.0), "x", "cohort")
-    assert handle.spent() == ledger.spent("cohort/a") > ledger.spent(POOL) == 0
-    assert handle.budget == ledger.budget
-    assert handle.receipts() == ledger.receipts()
-    assert handle.certificate()["epsilon"] == 2.0
-    assert handle.within(POOL).account == POOL
-    assert handle.hidden_rounds == ledger.hidden_rounds == 0
-    assert "cohort/a" in repr(handle)
-
-
-def test_pickled_handles_carry_no_patients(durable):
-    branch = durable.branch(POOL, "cohort/a", ["secret-name"])
-    data = pickle.dumps(branch)
-    assert b"secret-name" not in data
-    with pytest.raises(ValueError, match="members"):
-        pickle.loads(data).charge(events.gaussian(50), "x", record_ids=["secret-name"])
-
-
 def test_the_spend_does_not_know_how_many_are_in_an_account(budget):
     few, many = PrivacyLedger(budget), PrivacyLedger(budget)
     for ledger, members in ((few, []), (many, ["a", "b", "c"])):
         ledger.branch(POOL, "cohort/round-1", members).charge(events.gaussian(3.0), "fit")
     assert few.spent() == many.spent() > 0
     assert journal(few) == journal(many)
-
-
-def test_a_reservation_is_one_receipt_on_which_fits_draw(durable):
-    handle = durable.reserve(events.composed([events.gaussian(5.0)] * 3), "search")
-    for _ in range(3):
-        handle.require(events.gaussian(5.0), "fit")
-        assert handle.charge(events.gaussian(5.0), "fit").label == "search"
-    assert not handle.affords(events.gaussian(5.0))
-    with pytest.raises(BudgetExhausted, match="of the reservation is left"):
-        pickle.loads(pickle.dumps(handle)).charge(events.gaussian(5.0), "one more")
-    assert len(durable.receipts()) == 1
-    with pytest.raises(BudgetExhausted):
-        durable.reserve(events.gaussian(0.5), "too much")
 
 
 def test_marks_are_kept(durable, tmp_path):
