@@ -84,7 +84,7 @@ def price_of(estimator: Any, X: Any, y: Any = None) -> Price:
     if isinstance(estimator, FeatureUnion):
         return _together([price_of(step, X) for _, step in estimator.transformer_list])
     if hasattr(estimator, "privacy_event"):
-        return Price(events.composed([estimator.privacy_event(len(X))]))
+        return Price(events.composed(_parts(estimator.privacy_event(len(X)))))
     if estimator is None or isinstance(estimator, str | FrozenEstimator):
         return _FREE
     if isinstance(estimator, PublicEncoder):

@@ -129,8 +129,6 @@ class PrivateQuery:
                 "Only released models may choose patients; embed first, and use DPPrototypeClassifier."
             )
         ledger = self._ledger(learner)
-        rows = check_finite("X_pool", X_pool)
-        ids = identify(X_pool, record_ids)
         utility = self.utility
         try:
             self._require(learner, ledger, n_instances)
@@ -138,6 +136,8 @@ class PrivateQuery:
             if self.on_exhausted == "raise":
                 raise
             utility = "random"
+        rows = check_finite("X_pool", X_pool)
+        ids = identify(X_pool, record_ids)
         if not len(rows):
             return np.zeros(0, dtype=np.intp)
         learner.predict_proba(X_pool[:1])  # bad columns are refused before anything is written
