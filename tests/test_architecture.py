@@ -90,11 +90,23 @@ def draws(source):
     names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names |= {part for name in imported(source, "skdpal.x.y") for part in name.split(".") if "skdpal" not in name}
-    used = names & {"default_rng", "RandomState", "urandom", "randn", "secrets", "random_sample", "getrandbits", "SystemRandom"}
+    used = names & {
+        "default_rng",
+        "RandomState",
+        "urandom",
+        "randn",
+        "secrets",
+        "random_sample",
+        "getrandbits",
+        "SystemRandom",
+    }
     modules = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return used | ({"np.random", "numpy.random", "torch.normal", "torch.rand"} & modules) | (
-        {"random"} & {name.split(".")[0] for name in imported(source, "skdpal.x.y")}
-    ) | {name for name in imported(source, "skdpal.x.y") if name.startswith("numpy.random")}
+    return (
+        used
+        | ({"np.random", "numpy.random", "torch.normal", "torch.rand"} & modules)
+        | ({"random"} & {name.split(".")[0] for name in imported(source, "skdpal.x.y")})
+        | {name for name in imported(source, "skdpal.x.y") if name.startswith("numpy.random")}
+    )
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=name_of)
@@ -158,7 +170,10 @@ def test_the_front_door_opens_the_kernel_only():
 
 
 def test_a_planted_eager_import_is_found():
-    assert eager("from skdpal.privacy import events\nimport skdpal.learner", "skdpal.__init__") == {"privacy", "learner"}
+    assert eager("from skdpal.privacy import events\nimport skdpal.learner", "skdpal.__init__") == {
+        "privacy",
+        "learner",
+    }
 
 
 def test_importing_skdpal_is_light():
@@ -212,5 +227,7 @@ def test_a_planted_draw_is_found(source):
 
 
 def test_what_is_only_called_random_is_no_draw():
-    source = '"""No random_state; np.random is never used."""\nUTILITIES = {"random": random}\ndef random(x):\n    return x'
+    source = (
+        '"""No random_state; np.random is never used."""\nUTILITIES = {"random": random}\ndef random(x):\n    return x'
+    )
     assert not draws(source)
