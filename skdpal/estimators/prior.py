@@ -46,9 +46,10 @@ class PublicPrior:
     def from_public(cls, X: Any, y: Any) -> Self:
         """Compute the prior from public rows and labels; nothing is charged."""
         names = tuple(map(str, X.columns)) if hasattr(X, "columns") else None
-        rows, labels = unit_ball(check_finite("X", X)), np.asarray(y)
+        rows, labels = check_finite("X", X), np.asarray(y)
         if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):
             raise ValueError("Expected X of shape (n_rows, n_features) and y with one label a row. Pass public data.")
+        rows = unit_ball(rows)
         classes, codes = np.unique(labels, return_inverse=True)
         means = np.array([rows[codes == code].mean(axis=0) for code in range(len(classes))])
         freedom = max(len(rows) - len(classes), 1)

@@ -221,6 +221,8 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
                 )
         rows, labels = self._check_rows(X, y, first, least)
         known = self._check_classes(labels, classes) if first else self.classes_
+        if not first and classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
+            raise ValueError(f"Expected classes to be those of the first cohort, {known.tolist()}. Leave classes out.")
         codes = _codes(labels, known)
         ids = identify(X, record_ids)
         expected = check_real(
@@ -242,11 +244,25 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         self.posterior_ = infer(self.releases_, *prior, weight)
         return self
 
+    def _validated(self, X: Any, **options: Any) -> np.ndarray:
+        """scikit-learn's checks, without the patients' values that its messages quote."""
+        try:
+            return validate_data(self, X, dtype=np.float64, ensure_all_finite=False, **options)
+        except ValueError as error:
+            message = str(error)
+        if "could not convert" in message:
+            message = "Expected X to be numeric. Convert its columns to numbers first."
+        elif "array=" in message or "Complex data" in message:
+            message = (
+                f"{message.splitlines()[0].rstrip(':')}. Reshape your data: X has one row a patient, real numbers only."
+            )
+        raise ValueError(message)
+
     def _check_rows(self, X: Any, y: Any, first: bool, least: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = validate_data(self, X, reset=first, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=least)
+        rows = self._validated(X, reset=first, ensure_min_samples=least)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        rows, labels = unit_ball(check_finite("X", rows)), column_or_1d(y, warn=True)
+        rows, labels = unit_ball(check_finite("X", rows)), _labels(y)
         if len(labels) != len(rows):
             raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
         if len(labels):
@@ -291,8 +307,19 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        rows = self._validated(X, reset=False)
         return unit_ball(check_finite("X", rows))
+
+
+def _labels(y: Any) -> np.ndarray:
+    """One column of labels, none missing; messages tell neither values nor counts."""
+    if pd.isna(np.asarray(y, dtype=object)).any():
+        raise ValueError("Expected every label of y to be in classes; y holds a missing one (NaN or None). Fill it in.")
+    try:
+        return column_or_1d(y, warn=True)
+    except ValueError:
+        pass
+    raise ValueError("Expected y to be a 1d array of labels, one for each row of X. Pass one column.")
 
 
 def _codes(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
