@@ -141,5 +141,5 @@ def mu_squared(event: Event, *, replace_one: bool = False) -> float:
         return math.fsum(mu_squared(part, replace_one=replace_one) for part in event.events)
     if isinstance(event, Gaussian):
         scale = event.replace_one if replace_one else 1.0
-        return math.nextafter(event.steps * (scale / event.noise_multiplier) ** 2, math.inf)
+        return event.steps * (scale / event.noise_multiplier) ** 2 * (1 + 2.0**-50)  # above four roundings
     return math.inf
