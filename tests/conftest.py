@@ -1,8 +1,18 @@
 """What many tests share."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
+
+# one thread each: two workers with two threads on two cores wait for each other (before numpy is imported)
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("skdpal", deadline=None)  # a busy machine is no counterexample
+settings.load_profile("skdpal")
 
 # skdpal is imported inside the fixtures: coverage starts after this file
 

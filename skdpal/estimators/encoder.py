@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.covariance import oas
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skdpal.estimators.rows import validated
 from skdpal.privacy.validation import check_count, check_finite, check_one_of
 
 __all__ = ["PublicEncoder"]
@@ -81,7 +82,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 "make a new PublicEncoder; in a Pipeline, it is used as it is."
             )
         self._check_parameters()
-        rows = self._scale(validate_data(self, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2))
+        rows = self._scale(validated(self, X, ensure_min_samples=2))
         most = min(len(rows) - 1, rows.shape[1])
         if self.n_components > most:
             raise ValueError(
@@ -113,7 +114,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ndarray of shape (n_rows, n_components)
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
+        rows = validated(self, X, reset=False, ensure_min_samples=0)
         embedded = (self._scale(rows) - self.mean_) @ self.components_.T
         return embedded / np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-300)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skdpal.estimators.posterior import Release, infer
 from skdpal.estimators.prior import PublicPrior, unit_ball
+from skdpal.estimators.rows import validated
 from skdpal.privacy import PrivacyLeakWarning, events
 from skdpal.privacy.identities import identify
 from skdpal.privacy.mechanisms import GaussianSum, release, require_ledger
@@ -244,22 +245,8 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         self.posterior_ = infer(self.releases_, *prior, weight)
         return self
 
-    def _validated(self, X: Any, **options: Any) -> np.ndarray:
-        """scikit-learn's checks, without the patients' values that its messages quote."""
-        try:
-            return validate_data(self, X, dtype=np.float64, ensure_all_finite=False, **options)
-        except ValueError as error:
-            message = str(error)
-        if "could not convert" in message:
-            message = "Expected X to be numeric. Convert its columns to numbers first."
-        elif "array=" in message or "Complex data" in message:
-            message = (
-                f"{message.splitlines()[0].rstrip(':')}. Reshape your data: X has one row a patient, real numbers only."
-            )
-        raise ValueError(message)
-
     def _check_rows(self, X: Any, y: Any, first: bool, least: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._validated(X, reset=first, ensure_min_samples=least)
+        rows = validated(self, X, reset=first, ensure_min_samples=least)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         rows, labels = unit_ball(check_finite("X", rows)), _labels(y)
@@ -307,7 +294,7 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = self._validated(X, reset=False)
+        rows = validated(self, X, reset=False)
         return unit_ball(check_finite("X", rows))
 
 

@@ -16,8 +16,6 @@ from skdpal.query import PrivateQuery
 
 __all__ = ["PrivateActiveLearner"]
 
-_ROWS = ("X_training", "y_training", "record_ids")
-
 
 class PrivateActiveLearner(ActiveLearner):
     """An active learner whose every cohort pays once, under one ledger.
@@ -127,6 +125,7 @@ class PrivateActiveLearner(ActiveLearner):
             The patients.
         """
         self._refuse_bootstrap(bootstrap)
+        self.ledger.require(self.estimator.privacy_event(), "fit of the starting cohort", POOL)
         ids = identify(X, record_ids)
         fit_kwargs.setdefault("expected_records", len(set(ids)))
         self._learn("fit", X, y, "cohort/start", ids, fit_kwargs)
@@ -196,6 +195,8 @@ class PrivateActiveLearner(ActiveLearner):
             expected_records = self._asked
         fit_kwargs["expected_records"] = expected_records
         X, y, ids = retrieve_rows(X, keep), np.asarray(y)[keep], [ids[at] for at in keep]
+        if not keep and isinstance(X, list):  # a list of nobody does not know how many columns it has
+            X = np.empty((0, getattr(self.estimator, "n_features_in_", 0)))
         self._learn("partial_fit", X, y, f"cohort/round-{number}", ids, fit_kwargs)
         self._asked = None
 

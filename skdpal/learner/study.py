@@ -169,6 +169,7 @@ class ActiveLearningStudy:
         groups = assign_groups(ids, plan.n_labelled, plan.n_pool, plan.n_evaluation, seed=self.group_seed)
         self._make_folders()
         self.ledger = PrivacyLedger.create(self.hospital_folder / "study.ledger", plan.budget)
+        self.ledger.require(self.model.privacy_event(), "the study")  # before anybody is asked for a label
         if groups.evaluation:
             self.ledger.split(POOL, into="cohort/evaluation", members=groups.evaluation)
         total = plan.rounds + 1 + bool(groups.evaluation)

@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, LeavePOut, ParameterGrid, ShuffleSplit
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 
 from skdpal.estimators import PublicEncoder
@@ -90,8 +91,10 @@ def price_of(estimator: Any, X: Any, y: Any = None) -> Price:
     if isinstance(estimator, PublicEncoder):
         frozen = hasattr(estimator, "components_")
         return _FREE if frozen else _infinite("PublicEncoder is not fitted on public data yet")
-    if not get_tags(estimator).requires_fit:
-        return _FREE
+    if isinstance(estimator, FunctionTransformer) and estimator.func is not None:
+        return _infinite("FunctionTransformer may compute across patients")
+    if type(estimator).__module__.startswith("sklearn.") and not get_tags(estimator).requires_fit:
+        return _FREE  # scikit-learn's stateless steps treat each row by itself; nobody vouches for others'
     return _infinite(f"{type(estimator).__name__} learns from private rows")
 
 

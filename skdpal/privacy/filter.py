@@ -60,7 +60,10 @@ class GdpFilter:
     def _remedy(self, event: Event, left: float) -> str:
         if math.isinf(mu_squared(event)):
             return "No noise covers it: use a DP estimator, public data, or freeze what is public."
-        if isinstance(event, events.Gaussian) and left > 1e-3 * self.ceiling:
-            enough = math.ceil(1e3 * math.sqrt(event.steps / left)) / 1e3
-            return f"Raise noise_multiplier to {enough:g}; see plan_study."
+        if left > 1e-3 * self.ceiling:
+            if isinstance(event, events.Gaussian):
+                enough = math.ceil(1e3 * math.sqrt(event.steps / left)) / 1e3
+                return f"Raise noise_multiplier to {enough:g}; see plan_study."
+            factor = math.ceil(1e3 * math.sqrt(mu_squared(event) / left)) / 1e3
+            return f"Multiply every noise_multiplier by {factor:g}, or release less often; see plan_study."
         return "Nothing is left for these patients: plan fewer releases; see plan_study."

@@ -57,7 +57,7 @@ class Handle:
                 f"Expected account to be {self.account!r}, to which this handle is bound. Found {account!r}."
             )
         if self._reservation is not None:
-            return self.root._draw(self._reservation, event, label, self.account)
+            return self.root._draw(self._reservation, event, label, self.account, record_ids)
         if self._source is not None:
             receipt = self.root._charge_branch(self._source, self.account, self._members, event, label, record_ids)
             self._source, self._members = None, ()  # made: from now on an account like any other

@@ -362,10 +362,13 @@ class PrivacyLedger:
             self._append_split(transaction, state, source, into, members)
             return self._append_charge(transaction, state, event, label, into)
 
-    def _draw(self, reservation: int, event: Event, label: str, account: str) -> Receipt:
+    def _draw(
+        self, reservation: int, event: Event, label: str, account: str, record_ids: Sequence[str] | None = None
+    ) -> Receipt:
         with self._journal.transaction() as transaction:
             state = self._replay(transaction)
             self._check_reserved(state, reservation, event, label)
+            self._check_members(state, account, record_ids)
             row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
             self._append(transaction, row)
             return next(receipt for receipt in state.receipts if receipt.number == reservation)

@@ -58,6 +58,8 @@ class AcceptanceRule:
     def probability(self, scores: Array) -> Array:
         """Chance of acceptance for each score, each by itself."""
         scores = np.asarray(scores, dtype=np.float64)
+        if self.rate >= 1:  # everybody who is left is wanted
+            return np.ones(len(scores))
         if self.kind == "threshold":
             return (scores >= self._threshold()).astype(np.float64)
         return np.minimum(1.0, self.rate * (1 + self.tilt * (2 * self._rank(scores) - 1)))

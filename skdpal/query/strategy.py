@@ -75,8 +75,8 @@ class PrivateQuery:
         release: str = "hidden",
         reference: Any = None,
         n_pool: int | None = None,
-        ledger: Any = None,
         *,
+        ledger: Any = None,
         acceptance: str = "probability",
         tilt: float = 0.5,
         on_exhausted: str = "raise",
@@ -138,9 +138,8 @@ class PrivateQuery:
             utility = "random"
         rows = check_finite("X_pool", X_pool)
         ids = identify(X_pool, record_ids)
-        if not len(rows):
-            return np.zeros(0, dtype=np.intp)
-        learner.predict_proba(X_pool[:1])  # bad columns are refused before anything is written
+        if len(rows):
+            learner.predict_proba(X_pool[:1])  # bad columns are refused before anything is written
         label, rule = self._begin(learner, ledger, len(rows), n_instances, utility)
         leaves = ledger.accounts_of(ids)
         chosen = [
@@ -179,12 +178,12 @@ class PrivateQuery:
         """The label of this round's coins, and its rule; the same when asked again."""
         key = learner.estimator.fingerprint()
         if key not in self._rounds:
-            if self.n_pool is None:
+            if self.n_pool is None and n_rows:
                 self.n_pool = n_rows  # the first pool, which the protocol fixes
             ledger.mark_hidden_round()
             self._rounds[key] = self._next_round()
         this = self._rounds[key]
-        left = self.n_pool - this.asked_before
+        left = (self.n_pool or 0) - this.asked_before
         rate = 1.0 if left <= n_instances else n_instances / left
         this.n_instances = n_instances
         if utility == "random":
