@@ -21,6 +21,8 @@ from skdpal.privacy.validation import check_count, check_real
 __all__ = ["Composed", "Event", "Gaussian", "NonPrivate", "composed", "from_json", "gaussian", "nonprivate", "to_json"]
 
 SCHEMA = 1
+_LEAST = math.ulp(0.0)
+_MOST = 1e150  # so that sums of finite prices stay finite
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,13 @@ class Gaussian(Event):
     replace_one: float = 2.0
 
     def __post_init__(self) -> None:
-        check_real("noise_multiplier", self.noise_multiplier, above=0.0)
-        check_count("steps", self.steps, least=1)
-        check_real("replace_one", self.replace_one, above=0.0, below=2.0, closed=True)
+        plain = {  # also when numpy's numbers come in: events go to JSON
+            "noise_multiplier": check_real("noise_multiplier", self.noise_multiplier, above=0.0),
+            "steps": check_count("steps", self.steps, least=1),
+            "replace_one": check_real("replace_one", self.replace_one, above=0.0, below=2.0, closed=True),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def gaussian(noise_multiplier: float, steps: int = 1, *, replace_one: float = 2.
     >>> events.gaussian(noise_multiplier=2.0)
     Gaussian(noise_multiplier=2.0, steps=1, replace_one=2.0)
     """
-    return Gaussian(float(check_real("noise_multiplier", noise_multiplier, above=0.0)), steps, float(replace_one))
+    return Gaussian(noise_multiplier, steps, replace_one)
 
 
 def nonprivate() -> NonPrivate:
@@ -141,5 +147,7 @@ def mu_squared(event: Event, *, replace_one: bool = False) -> float:
         return math.fsum(mu_squared(part, replace_one=replace_one) for part in event.events)
     if isinstance(event, Gaussian):
         scale = event.replace_one if replace_one else 1.0
-        return event.steps * (scale / event.noise_multiplier) ** 2 * (1 + 2.0**-50)  # above four roundings
+        ratio = scale / event.noise_multiplier
+        mu2 = event.steps * ratio * ratio * (1 + 2.0**-50) + _LEAST  # above four roundings, and above underflow
+        return mu2 if mu2 < _MOST else math.inf
     return math.inf
