@@ -55,11 +55,16 @@ def identify(X: Any, record_ids: Any = None) -> list[str]:
 
 
 def sum_by_patient(contributions: NDArray[np.float64], ids: Sequence[str]) -> NDArray[np.float64]:
-    """Add up the rows of each patient, in the order in which patients first appear."""
+    """Add up the rows of each patient, in the order in which patients first appear.
+
+    Numbers are first cut to ±1e100, so that no patient is too large to add up and clip.
+    """
+    if contributions.ndim != 2 or len(contributions) != len(ids):
+        raise ValueError("Expected contributions to be a table with one row for each of record_ids.")
     slots: dict[str, int] = {}
-    owners = np.array([slots.setdefault(entry, len(slots)) for entry in ids], dtype=np.intp)
-    sums = np.zeros((len(slots), *contributions.shape[1:]))
-    np.add.at(sums, owners, contributions)
+    owners = np.array([slots.setdefault(str(entry), len(slots)) for entry in ids], dtype=np.intp)
+    sums = np.zeros((len(slots), contributions.shape[1]))
+    np.add.at(sums, owners, np.clip(contributions, -1e100, 1e100))
     return sums
 
 

@@ -272,11 +272,11 @@ class PrivacyLedger:
     def accounts_of(self, record_ids: Sequence[str]) -> list[str]:
         """The leaf of each patient. Hospital only: never publish the answer."""
         leaves = self._read().accounts.leaves
-        return [leaf if leaf in leaves else POOL for leaf in self._vault.accounts_of(record_ids)]
+        return [leaf if leaf in leaves else POOL for leaf in self._vault.accounts_of(map(str, record_ids))]
 
     def coin(self, label: str, record_id: str) -> float:
         """A secret uniform number in [0, 1) for one patient, the same for the same label."""
-        return self._vault.coin(label, record_id)
+        return self._vault.coin(label, str(record_id))
 
     # -- copies share ------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skdpal.privacy.errors import PrivacyLeakWarning
-from skdpal.privacy.validation import check_count
+from skdpal.privacy.validation import check_count, check_real
 
 __all__ = ["Simulation", "current_simulation", "entropy", "perturb", "simulation", "source"]
 
@@ -110,6 +110,7 @@ def perturb(values: Any, scale: float) -> NDArray[np.float64]:
     grid of multiples of 2^-1074, which no float can tell from the continuous one), so that
     the floating-point gaps of ordinary samplers (Mironov 2012) do not exist.
     """
+    scale = check_real("scale", scale, above=0.0)
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         raise ValueError("Expected finite values to perturb.")  # OpenDP would release noise around 0

@@ -71,6 +71,8 @@ class State:
         """Take one more row into account."""
         kind = row.get("kind")
         if kind == "header":
+            if self.header:
+                raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")
             if row.get("schema") != SCHEMA:
                 raise LedgerError(
                     f"The ledger has schema {row.get('schema')!r}, not {SCHEMA}. Update skdpal to use it."
