@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from skdpal.privacy import certificate, events
 from skdpal.privacy.accounting import epsilon_of_mu
-from skdpal.privacy.accounts import POOL, ROOT
+from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted, LedgerError
 from skdpal.privacy.events import Event, mu_squared
@@ -271,8 +271,7 @@ class PrivacyLedger:
 
     def accounts_of(self, record_ids: Sequence[str]) -> list[str]:
         """The leaf of each patient. Hospital only: never publish the answer."""
-        leaves = self._read().accounts.leaves
-        return [leaf if leaf in leaves else POOL for leaf in self._vault.accounts_of(map(str, record_ids))]
+        return self._vault.accounts_of(map(str, record_ids), self._read().splits)
 
     def coin(self, label: str, record_id: str) -> float:
         """A secret uniform number in [0, 1) for one patient, the same for the same label."""
@@ -340,8 +339,10 @@ class PrivacyLedger:
     ) -> None:
         state.accounts.check_split(source, into)
         self._check_members(state, source, members)
-        self._append(transaction, {"kind": "split", "source": source, "into": into})
-        self._vault.move([str(member) for member in members], into)  # an unfinished journal leaves them where they were
+        row = self._append(transaction, {"kind": "split", "source": source, "into": into})
+        self._vault.move(
+            [str(member) for member in members], into, source, row["number"], state.splits
+        )  # an unfinished journal leaves them where they were
 
     def _charge_branch(
         self,
@@ -405,8 +406,8 @@ class PrivacyLedger:
         if record_ids is None or account == ROOT:
             return
         allowed = set(state.accounts.under(account))
-        leaves = self._vault.accounts_of(map(str, record_ids))
-        if not all((leaf if leaf in state.accounts.leaves else POOL) in allowed for leaf in leaves):
+        leaves = self._vault.accounts_of(map(str, record_ids), state.splits)
+        if not allowed.issuperset(leaves):
             raise ValueError(
                 f"Expected rows of patients of account {account!r} only. Pass their record_ids, or charge 'cohort'."
             )

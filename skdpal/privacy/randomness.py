@@ -35,6 +35,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.token = os.urandom(16).hex()
+        self.pid = os.getpid()
         self.stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
 
 
@@ -42,8 +43,9 @@ _CURRENT: contextvars.ContextVar[Simulation | None] = contextvars.ContextVar("sk
 
 
 def current_simulation() -> Simulation | None:
-    """The running simulation of this thread, or None in production."""
-    return _CURRENT.get()
+    """The running simulation of this thread, or None in production; a fork leaves it."""
+    block = _CURRENT.get()
+    return block if block is not None and block.pid == os.getpid() else None
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skdpal.privacy import events
-from skdpal.privacy.accounts import Accounts
+from skdpal.privacy.accounts import POOL, Accounts
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.errors import LedgerError
+from skdpal.privacy.errors import LedgerError, LedgerTampered
 from skdpal.privacy.events import Event, mu_squared
 from skdpal.privacy.filter import GdpFilter
 from skdpal.privacy.store import Row
@@ -55,6 +55,7 @@ class State:
     accounts: Accounts = field(default_factory=Accounts)
     receipts: list[Receipt] = field(default_factory=list)
     reserved: dict[int, tuple[float, list[float]]] = field(default_factory=dict)  # μ² of each, and the draws on it
+    splits: dict[str, int] = field(default_factory=lambda: {POOL: 0})  # row of the split that made each leaf
     void: list[str] = field(default_factory=list)
     hidden_rounds: int = 0
 
@@ -68,17 +69,18 @@ class State:
         return self._filter
 
     def apply(self, row: Row) -> None:
-        """Take one more row into account."""
+        """Take one more row into account; what cannot be understood is an error, never skipped."""
+        try:
+            self._apply(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LedgerTampered(
+                f"Row {self.seen} of the journal cannot be understood. Run verify(); update skdpal or restore the store."
+            ) from error
+
+    def _apply(self, row: Row) -> None:
         kind = row.get("kind")
         if kind == "header":
-            if self.header:
-                raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")
-            if row.get("schema") != SCHEMA:
-                raise LedgerError(
-                    f"The ledger has schema {row.get('schema')!r}, not {SCHEMA}. Update skdpal to use it."
-                )
-            self.header = row
-            self._filter = GdpFilter(PrivacyBudget(row["epsilon"], row["delta"]))
+            self._open(row)
         elif kind == "charge":
             event = events.from_json(row["event"])
             self.accounts.charge(row["account"], mu_squared(event), mu_squared(event, replace_one=True))
@@ -91,6 +93,7 @@ class State:
             self.reserved[row["reservation"]][1].append(mu_squared(events.from_json(row["event"])))
         elif kind == "split":
             self.accounts.split(row["source"], row["into"])
+            self.splits[row["into"]] = row["number"]
         elif kind == "void":
             self.void.append(row["reason"])
         elif kind == "hidden-round":
@@ -98,3 +101,13 @@ class State:
         else:
             raise LedgerError(f"The ledger holds an unknown kind of row, {kind!r}. Update skdpal to use it.")
         self.seen = row["number"] + 1
+
+    def _open(self, row: Row) -> None:
+        if self.header:
+            raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")
+        if row.get("schema") != SCHEMA:
+            raise LedgerError(f"The ledger has schema {row.get('schema')!r}, not {SCHEMA}. Update skdpal to use it.")
+        if row["filter"] != GdpFilter.kind:
+            raise LedgerError(f"The ledger has an unknown filter, {row['filter']!r}. Update skdpal to use it.")
+        self.header = row
+        self._filter = GdpFilter(PrivacyBudget(row["epsilon"], row["delta"]))

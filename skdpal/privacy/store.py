@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from skdpal.privacy.errors import LedgerError, LedgerTampered
 
-__all__ = ["Journal", "Row", "Transaction", "connect", "create_file", "file_of"]
+__all__ = ["Journal", "Row", "Transaction", "connect", "create_file", "file_of", "transaction"]
 
 Row = dict[str, Any]
 _GENESIS = "0" * 64
@@ -75,7 +75,8 @@ def connect(path: Path | None) -> sa.Engine:
             raise FileNotFoundError(
                 f"{path} does not exist. A missing ledger is never a fresh budget; restore the file."
             )
-        engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 60})
+        url = sa.URL.create("sqlite", database=str(path))  # a name is a name, also with ? and %
+        engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": 60})
 
     @sa.event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: Any) -> None:
@@ -101,7 +102,7 @@ class Transaction:
     def rows(self, first: int = 0) -> list[Row]:
         """The rows from number `first` on."""
         query = sa.select(_ROWS.c.body).where(_ROWS.c.number >= first).order_by(_ROWS.c.number)
-        return [json.loads(row.body) for row in self._connection.execute(query)]
+        return [_parse(row.body) for row in self._connection.execute(query)]
 
     def append(self, row: Row) -> Row:
         """Write a row; it counts from the commit on."""
@@ -155,7 +156,7 @@ class Journal:
             if row.number != expected:
                 raise LedgerTampered(f"Row {expected} of the journal is missing. Restore the store from a backup.")
             head = _link(head, row.body)
-            if row.hash != head or json.loads(row.body).get("number") != expected:
+            if row.hash != head or _parse(row.body).get("number") != expected:
                 raise LedgerTampered(f"Row {expected} of the journal was changed. Restore the store from a backup.")
         if len(heads) != 1 or (heads[0].rows, heads[0].hash) != (len(rows), head):
             raise LedgerTampered(
@@ -167,16 +168,33 @@ class Journal:
     def _begin(self) -> Iterator[sa.Connection]:
         if self.path is None and os.getpid() != self._pid:
             raise LedgerError("An in-memory ledger cannot follow a fork. Use PrivacyLedger.create(path) to share one.")
-        if self.path is not None and not self.path.is_file():
-            raise FileNotFoundError(f"{self.path} is gone. A missing ledger is never a fresh budget; restore the file.")
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise LedgerError(
-                f"The store {self.path or 'in memory'} cannot be used ({error.orig}). Nothing was released; "
-                "check that it is a skdpal ledger, that the disk has room and that you may write."
-            ) from error
+        with transaction(self._engine, self.path) as connection:
+            yield connection
+
+
+@contextmanager
+def transaction(engine: sa.Engine, path: Path | None) -> Iterator[sa.Connection]:
+    """A write transaction; whatever goes wrong with the file is a clear error."""
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path} is gone. A missing ledger is never a fresh budget; restore the file.")
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        raise LedgerError(
+            f"The store {path or 'in memory'} cannot be used ({error.orig}). Nothing was released; "
+            "check that it is a skdpal ledger, that the disk has room and that you may write."
+        ) from error
+
+
+def _parse(body: str) -> Row:
+    try:
+        row = json.loads(body)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise LedgerTampered("Row of the journal cannot be read. Run verify() and restore the store from a backup.")
+    return row
 
 
 def _link(head: str, body: str) -> str:

@@ -40,6 +40,18 @@ def test_it_leads_with_the_ceiling_and_names_everything(ledger):
     assert certificate["journal_head"] == ledger.verify()
     assert "not a guarantee" in certificate["odometer"]["in_words"]
     assert {"replace_one", "receipts", "versions", "randomness", "not_covered", "filter"} <= set(certificate)
+    assert "no seed" in certificate["randomness"]
+    assert {"python", "skdpal", "numpy", "opendp"} <= set(certificate["versions"])
+    json.dumps(certificate, allow_nan=False)
+
+
+def test_a_receipt_says_what_who_when_and_how_much(ledger):
+    ledger.charge(events.gaussian(4.0), "fit")
+    (receipt,) = ledger.certificate()["receipts"]
+    assert set(receipt) == {"number", "label", "account", "event", "epsilon", "date"}
+    assert (receipt["label"], receipt["account"]) == ("fit", "cohort")
+    assert receipt["epsilon"] == pytest.approx(independent_epsilon(1 / 4, 1e-5), rel=1e-6)
+    assert events.from_json(receipt["event"]) == events.gaussian(4.0)
 
 
 def test_the_replace_one_figures(ledger):
@@ -56,13 +68,36 @@ def test_hidden_rounds_are_named(ledger):
     assert ledger.certificate()["release_mode"] == "hidden selection"
 
 
-def test_it_does_not_depend_on_who_or_how_many(budget):
+def test_it_does_not_depend_on_who_or_how_many(budget, monkeypatch):
+    monkeypatch.setattr("skdpal.privacy.ledger._today", lambda: "2026-01-01")  # the day is all that may differ
     certificates = []
-    for members in ([], ["ann", "bob"], ["zoe"]):
+    for members in ([], ["Ann-1", "Bob-2"], ["Zoe-3"]):
         ledger = PrivacyLedger(budget)
-        ledger.branch(POOL, "cohort/round-1", members).charge(events.gaussian(3.0), "fit")
-        certificates.append(ledger.certificate())
-    assert certificates[0] == certificates[1] == certificates[2]
+        ledger.branch(POOL, "cohort/start", ["Eve-4"] * len(members)).charge(events.gaussian(3.0), "fit")
+        ledger.mark_hidden_round()
+        ledger.branch(POOL, "cohort/round-1", members).charge(events.gaussian(3.0), "teach", record_ids=members)
+        certificates.append({**ledger.certificate(), "issued": ""})
+        assert not any(name in json.dumps(certificates[-1]) for name in ("Ann-1", "Bob-2", "Eve-4", "Zoe-3"))
+    assert certificates[0] == certificates[1] == certificates[2]  # the journal's head among it
+
+
+def test_a_void_names_its_reasons(ledger):
+    ledger.mark_void("chosen by uncharged scores")
+    ledger.mark_void("scaled on patients")
+    assert ledger.certificate()["status"] == "void: chosen by uncharged scores; scaled on patients"
+
+
+def test_what_is_not_covered_is_said_in_words(ledger):
+    text = " ".join(ledger.certificate()["not_covered"])
+    for matter in ("slot", "dates", "hospital", "relatives", "public", "timing", "without passing"):
+        assert matter in text
+
+
+def test_a_reading_above_nothing_never_passes_the_ceiling(exhausted):
+    odometer = exhausted.certificate()["odometer"]
+    assert odometer["epsilon_spent"] == pytest.approx(2.0)
+    assert odometer["epsilon_spent"] <= 2.0
+    assert odometer["replace_one_epsilon_spent"] == pytest.approx(4.39, abs=5e-3)
 
 
 def test_versions_of_what_is_missing_are_said_to_be(monkeypatch, ledger):

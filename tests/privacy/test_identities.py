@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skdpal.privacy.identities import identify, sum_by_patient
 
@@ -38,6 +40,30 @@ def test_equal_rows_are_one_patient_wherever_they_turn_up():
 def test_bad_ids_are_refused_without_naming_them(ids, words):
     with pytest.raises(ValueError, match=words):
         identify(ROWS, ids)
+
+
+def test_a_message_about_ids_names_none_of_them():
+    with pytest.raises(ValueError, match="one entry") as error:
+        identify(ROWS, ["ann"])
+    assert "ann" not in str(error.value)
+
+
+@given(st.permutations(range(3)), st.lists(st.integers(0, 2), unique=True))
+def test_an_id_does_not_depend_on_the_other_rows(order, keep):
+    everybody = identify(ROWS)
+    assert identify(ROWS[list(order)]) == [everybody[at] for at in order]
+    assert identify(ROWS[keep]) == [everybody[at] for at in keep]
+
+
+def test_a_frame_and_its_numbers_are_the_same_patients():
+    assert identify(pd.DataFrame(ROWS.astype(np.float32))) == identify(ROWS.tolist()) == identify(ROWS)
+
+
+def test_an_index_of_several_levels_or_with_a_name_is_the_patients():
+    levels = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("a", 1)])
+    first, second, third = identify(pd.DataFrame(ROWS, index=levels))
+    assert first == third != second
+    assert identify(pd.DataFrame(ROWS, index=pd.RangeIndex(3, name="patient"))) == ["0", "1", "2"]
 
 
 def test_rows_of_a_patient_are_added():

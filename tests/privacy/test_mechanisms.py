@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from skdpal.privacy import BudgetExhausted, PrivacyLedger, events
+from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyLedger, events
+from skdpal.privacy.accounts import POOL
 from skdpal.privacy.mechanisms import GaussianSum, release
-from skdpal.privacy.randomness import simulation
+from skdpal.privacy.randomness import perturb, simulation
 
 SILENT = GaussianSum(1e-9)
 
@@ -21,15 +24,15 @@ def run(rows, ids=None, mechanism=SILENT):
         )
 
 
-def test_the_charge_is_written_before_anything_is_read(ledger):
+def test_the_charge_is_on_disk_before_anything_is_read(durable, path):
     seen = []
 
     def contributions():
-        seen.append(len(ledger.receipts()))
+        seen.append([receipt.label for receipt in PrivacyLedger.open(path).receipts()])
         return np.ones((1, 1))
 
-    release(contributions, GaussianSum(4.0), ledger, "sum", record_ids=["a"])
-    assert seen == [1]
+    release(contributions, GaussianSum(4.0), durable, "sum", record_ids=["a"])
+    assert seen == [["sum"]]
 
 
 def test_a_crash_after_the_charge_leaves_it_spent(ledger):
@@ -41,14 +44,20 @@ def test_a_crash_after_the_charge_leaves_it_spent(ledger):
     assert len(ledger.receipts()) == 1
 
 
-def test_nothing_is_read_if_it_is_refused(ledger):
+def test_nothing_is_read_if_it_is_refused(ledger, exhausted):
     def contributions():
         raise AssertionError("read")
 
     with pytest.raises(BudgetExhausted):
-        release(contributions, GaussianSum(0.1), ledger, "sum", record_ids=["a"])
+        release(contributions, GaussianSum(4.0), exhausted, "sum", record_ids=["a"])
     with pytest.raises(ValueError, match="Expected ledger"):
         release(contributions, GaussianSum(4.0), None, "sum", record_ids=["a"])
+    handle = ledger.split(POOL, "cohort/a", ["a"])
+    with pytest.raises(ValueError, match="patients of account"):
+        release(contributions, GaussianSum(4.0), handle, "sum", record_ids=["a", "stranger"])
+    with simulation(0), pytest.raises(LedgerError, match="real ledger"):
+        release(contributions, GaussianSum(4.0), ledger, "sum", record_ids=["a"])
+    assert ledger.receipts() == []
 
 
 def test_a_long_patient_is_clipped():
@@ -85,6 +94,36 @@ def test_nan_never_reaches_the_sampler(ledger):
         release(lambda: np.array([[np.nan]]), GaussianSum(4.0), ledger, "x", record_ids=["a"])
 
 
+def test_rows_too_long_for_a_float_are_clipped_like_any_others():
+    """Two such rows of one patient add up to infinity; the patient must not decide whether there is an error."""
+    for rows, ids in [([[1e200], [0.0]], "ab"), ([[1.7e308], [1.7e308]], "aa"), ([[1.7e308], [-1.7e308]], "ab")]:
+        assert np.linalg.norm(run(rows, list(ids))) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        ([[1.0, 1.0]], ["a", "b", "c"]),  # one row must not be spread over three patients
+        ([[1.0], [1.0]], ["a"]),
+        ([1.0, 1.0, 1.0], ["a", "b", "c"]),
+        ([[[1.0]], [[1.0]]], ["a", "b"]),
+    ],
+)
+def test_rows_and_patients_must_correspond(rows, ids):
+    with pytest.raises(ValueError, match="Expected"):
+        run(rows, ids)
+
+
+def test_a_patient_is_one_however_the_id_is_written():
+    assert run([[0.9], [0.9], [0.9]], [1, "1", np.int64(1)]) == pytest.approx([1.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_there_is_no_release_without_noise(scale):
+    with pytest.raises(ValueError, match="Expected scale"):
+        perturb([1.0], scale)
+
+
 def test_the_event_is_the_mechanism(ledger):
     assert GaussianSum(3.0, clipping_norm=7.0, replace_one=1.0).event == events.gaussian(3.0, replace_one=1.0)
 
@@ -98,13 +137,16 @@ def test_bad_mechanisms_are_refused(arguments):
         GaussianSum(**arguments)
 
 
-def test_neighbours_differ_by_at_most_the_sensitivity(budget):
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        rows = rng.normal(size=(5, 3)) * rng.exponential(3)
-        ids = rng.choice(list("abc"), 5).tolist()
-        with_all = run(rows, ids)
-        keep = [number for number, owner in enumerate(ids) if owner != "a"]
-        without = run(rows[keep], [ids[number] for number in keep])
-        assert np.linalg.norm(with_all - without) <= 1 + 1e-7
-    assert PrivacyLedger(budget).receipts() == []
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3), min_size=1, max_size=6),
+    owners=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
+    norm=st.floats(0.1, 100),
+)
+def test_neighbours_differ_by_at_most_the_sensitivity(rows, owners, norm):
+    mechanism = GaussianSum(1e-12 / norm, clipping_norm=norm)
+    ids, keep = owners[: len(rows)], [at for at in range(len(rows)) if owners[at] != "a"]
+    difference = run(rows, ids, mechanism) - run(
+        np.reshape([rows[at] for at in keep], (-1, 3)), [ids[at] for at in keep], mechanism
+    )
+    assert np.linalg.norm(difference) <= norm + 1e-9

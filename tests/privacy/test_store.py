@@ -1,7 +1,10 @@
 """Two processes, a power cut and a determined user."""
 
+import contextlib
+import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,12 +14,16 @@ import time
 import pytest
 
 from skdpal.privacy import BudgetExhausted, LedgerError, LedgerTampered, PrivacyBudget, PrivacyLedger, events
+from skdpal.privacy.accounts import POOL
+from skdpal.privacy.state import State
 from skdpal.privacy.store import connect, create_file
 
 EDITS = {
     "edited": "UPDATE journal SET body = replace(body, '\"cohort\"', '\"cohort/pool\"') WHERE number = 2",
     "deleted": "DELETE FROM journal WHERE number = 2",
-    "swapped": "UPDATE journal SET number = CASE number WHEN 2 THEN 3 WHEN 3 THEN 2 ELSE number END",
+    "swapped": "see SWAP",
+    "hash edited": "UPDATE journal SET hash = substr(hash, 2) || 'f' WHERE number = 2",
+    "garbage": "UPDATE journal SET body = 'garbage' WHERE number = 4",
     "truncated": "DELETE FROM journal WHERE number >= 3",
     "appended": "INSERT INTO journal SELECT 9, body, hash FROM journal WHERE number = 2",
     "ceiling raised": "UPDATE journal SET body = replace(body, '2.0', '9.0') WHERE number = 0",
@@ -24,44 +31,96 @@ EDITS = {
 }
 
 
+SWAP = (
+    "CREATE TABLE copy AS SELECT * FROM journal",
+    "DELETE FROM journal",
+    "INSERT INTO journal SELECT CASE number WHEN 2 THEN 3 WHEN 3 THEN 2 ELSE number END, body, hash FROM copy",
+)
+BREAKS = {
+    "no JSON": "UPDATE journal SET body = 'garbage' WHERE number = 2",
+    "no row": "UPDATE journal SET body = '[1]' WHERE number = 2",
+    "no label": "UPDATE journal SET body = replace(body, 'label', 'lobel') WHERE number = 2",
+    "unknown account": "UPDATE journal SET body = replace(body, '\"cohort\"', '\"cohort/x\"') WHERE number = 2",
+    "unknown event": "UPDATE journal SET body = replace(body, 'gaussian', 'laplace') WHERE number = 2",
+    "unknown filter": "UPDATE journal SET body = replace(body, '\"gdp\"', '\"renyi\"') WHERE number = 0",
+}
+
+
 @pytest.fixture
-def path(tmp_path, budget):
-    ledger = PrivacyLedger.create(tmp_path / "study.ledger", budget)
+def used(durable, path):
+    """A file with five receipts."""
     for number in range(5):
-        ledger.charge(events.gaussian(10.0 + number), f"release {number}")
-    return tmp_path / "study.ledger"
+        durable.charge(events.gaussian(10.0 + number), f"release {number}")
+    return path
 
 
-def execute(path, *statements):
-    connection = sqlite3.connect(path)
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
+@pytest.fixture
+def touch(execute):
+    """Change a journal in one of the ways of EDITS or BREAKS."""
+
+    def run(path, name):
+        statements = SWAP if name == "swapped" else [{**EDITS, **BREAKS}[name]]
+        execute(path, *statements)
+
+    return run
+
+
+def test_an_untouched_journal_is_intact(used):
+    head = PrivacyLedger.open(used).verify()
+    assert head == PrivacyLedger.open(used).verify()
+    connection = sqlite3.connect(used)
+    chain = "0" * 64
+    for (body,) in connection.execute("SELECT body FROM journal ORDER BY number"):
+        chain = hashlib.sha256(f"{chain}\n{body}".encode()).hexdigest()
     connection.close()
-
-
-def test_an_untouched_journal_is_intact(path):
-    head = PrivacyLedger.open(path).verify()
-    assert head == PrivacyLedger.open(path).verify()
-    assert len(head) == 64
+    assert head == chain  # anybody can compute it from the file
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_a_touched_journal_is_found(path, name):
-    if name == "swapped":
-        execute(
-            path,
-            "CREATE TABLE copy AS SELECT * FROM journal",
-            "DELETE FROM journal",
-            "INSERT INTO journal SELECT CASE number WHEN 2 THEN 3 WHEN 3 THEN 2 ELSE number END, body, hash FROM copy",
-        )
-    else:
-        execute(path, EDITS[name])
-    ledger = PrivacyLedger.open(path)
+def test_a_touched_journal_is_found(used, touch, name):
+    touch(used, name)
+    ledger = PrivacyLedger.open(used)
     with pytest.raises(LedgerTampered, match=r"Row \d|ends at row"):
         ledger.verify()
-    with pytest.raises((LedgerTampered, LedgerError)):
+    with pytest.raises(LedgerError):
         ledger.certificate()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_charging_a_touched_journal_does_not_heal_it(used, touch, name):
+    touch(used, name)
+    for _ in range(3):
+        with contextlib.suppress(LedgerError):
+            PrivacyLedger.open(used).charge(events.gaussian(30.0), "later")
+    with pytest.raises(LedgerTampered):
+        PrivacyLedger.open(used).verify()
+
+
+def test_an_older_copy_of_the_store_has_another_head(durable, path, tmp_path):
+    """A chain cannot tell an old backup from the newest state; the head in a certificate can."""
+    durable.charge(events.gaussian(10.0), "first")
+    shutil.copy(path, tmp_path / "backup")
+    durable.charge(events.gaussian(10.0), "second")
+    published = durable.certificate()["journal_head"]
+    shutil.copy(tmp_path / "backup", path)
+    assert PrivacyLedger.open(path).verify() != published
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_rows_that_cannot_be_read_are_an_error_of_the_ledger(used, touch, name):
+    touch(used, name)
+    ledger = PrivacyLedger.open(used)
+    for use in (ledger.spent, lambda: ledger.charge(events.gaussian(50), "x"), lambda: ledger.budget):
+        with pytest.raises(LedgerError):
+            use()
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b=c", "a#b", "a%20b", "ä", "file:a", "a?mode=memory"])
+def test_any_name_of_a_file_is_that_file(tmp_path, budget, name):
+    PrivacyLedger.create(tmp_path / name, budget).charge(events.gaussian(9.0), "x")
+    assert len(PrivacyLedger.open(tmp_path / name).receipts()) == 1
+    assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.vault"}
+    assert (tmp_path / name).read_bytes().startswith(b"SQLite format 3")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look like a file" * 30])
@@ -74,19 +133,20 @@ def test_what_is_no_ledger_is_refused(tmp_path, content, budget):
         PrivacyLedger.open(path).charge(events.gaussian(50), "x")
 
 
-def test_a_journal_without_header_is_refused(path):
-    execute(path, "DELETE FROM journal")
+def test_a_journal_without_header_is_refused(used, execute):
+    execute(used, "DELETE FROM journal")
+    for use in (PrivacyLedger.spent, PrivacyLedger.receipts, lambda ledger: ledger.budget):
+        with pytest.raises(LedgerError, match="no header"):
+            use(PrivacyLedger.open(used))
     with pytest.raises(LedgerError, match="no header"):
-        PrivacyLedger.open(path).spent()
-    with pytest.raises(LedgerError, match="no header"):
-        PrivacyLedger.open(path).budget  # noqa: B018
+        State().filter  # noqa: B018
 
 
 @pytest.mark.parametrize(("old", "new"), [('"schema": 1,', '"schema": 7,'), ('"kind": "header"', '"kind": "novel"')])
-def test_an_unknown_schema_is_refused(path, old, new):
-    execute(path, f"UPDATE journal SET body = replace(body, '{old}', '{new}') WHERE number = 0")
+def test_an_unknown_schema_is_refused(used, execute, old, new):
+    execute(used, f"UPDATE journal SET body = replace(body, '{old}', '{new}') WHERE number = 0")
     with pytest.raises(LedgerError, match="Update skdpal"):
-        PrivacyLedger.open(path).spent()
+        PrivacyLedger.open(used).spent()
 
 
 def test_a_folder_is_no_ledger(tmp_path, budget):
@@ -96,17 +156,17 @@ def test_a_folder_is_no_ledger(tmp_path, budget):
         PrivacyLedger.create(tmp_path, budget)
 
 
-def test_a_store_that_cannot_be_written_releases_nothing(path):
-    ledger = PrivacyLedger.open(path)
-    execute(path, "CREATE TRIGGER full BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    with pytest.raises(LedgerError, match="Nothing was released"):
-        ledger.charge(events.gaussian(50), "x")
-    assert len(ledger.receipts()) == 5
-
-
-def test_files_are_for_their_owner_only(path, tmp_path):
-    assert oct(path.stat().st_mode)[-3:] == "600"
-    assert oct((tmp_path / "study.ledger.vault").stat().st_mode)[-3:] == "600"
+def test_files_are_for_their_owner_only_also_while_in_use(path, budget):
+    before = os.umask(0)
+    try:
+        ledger = PrivacyLedger.create(path, budget)
+        with ledger._journal.transaction() as transaction:
+            transaction.append({"kind": "void", "reason": "x", "date": ""})
+            files = list(path.parent.iterdir())
+    finally:
+        os.umask(before)
+    assert {path.name, f"{path.name}.vault", f"{path.name}-wal"} <= {file.name for file in files}
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
 
 
 def test_connecting_never_creates(tmp_path):
@@ -117,32 +177,39 @@ def test_connecting_never_creates(tmp_path):
         create_file(tmp_path / "one")
 
 
-def race(path, tries, results):
+def test_memory_belongs_to_one_process(ledger, monkeypatch):
+    monkeypatch.setattr("skdpal.privacy.store.os.getpid", lambda: -1)  # as in a fork, seen by coverage
+    with pytest.raises(LedgerError, match="cannot follow a fork"):
+        ledger.spent()
+
+
+def race(path, number, results):
     ledger = PrivacyLedger.open(path)
-    paid = 0
-    for _ in range(tries):
-        try:
+    paid, won = 0, False
+    for _ in range(20):
+        with contextlib.suppress(BudgetExhausted):
             ledger.charge(events.gaussian(10.0), "race")
             paid += 1
-        except BudgetExhausted:
-            pass
-    results.put(paid)
+    with contextlib.suppress(ValueError):
+        ledger.split(POOL, f"cohort/racer-{number}", ["the only patient"])
+        won = True
+    results.put((paid, won))
 
 
-def test_racing_processes_never_overspend(tmp_path, budget):
-    ledger = PrivacyLedger.create(tmp_path / "race.ledger", budget)
+def test_racing_processes_never_overspend_nor_share_a_patient(durable, path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    racers = [context.Process(target=race, args=(str(tmp_path / "race.ledger"), 20, results)) for _ in range(3)]
+    racers = [context.Process(target=race, args=(str(path), number, results)) for number in range(3)]
     for racer in racers:
         racer.start()
-    paid = sum(results.get(timeout=120) for _ in racers)
+    paid, won = zip(*(results.get(timeout=120) for _ in racers), strict=True)
     for racer in racers:
         racer.join()
-    affordable = int(ledger._read().filter.ceiling / 0.01)
-    assert paid == len(ledger.receipts()) == affordable == 25
-    assert ledger.spent() <= 2.0
-    ledger.verify()
+    affordable = int(durable._read().filter.ceiling / 0.01)
+    assert sum(paid) == len(durable.receipts()) == affordable == 25  # of 60 tries
+    assert sum(won) == len(durable.accounts()) - 1 == 1
+    assert durable.spent() <= 2.0
+    durable.verify()
 
 
 KILLED = """

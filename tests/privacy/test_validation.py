@@ -36,3 +36,16 @@ def test_private_values_are_not_shown(value):
     with pytest.raises(ValueError, match="Expected X") as error:
         check_finite("X", value)
     assert "123456" not in str(error.value)
+
+
+def test_good_values_come_back_as_plain_numbers():
+    assert type(check_real("x", np.float32(0.5))) is float
+    assert type(check_count("n", np.int64(3))) is int
+    assert check_one_of("mode", "a", ["a", "b"]) == "a"
+    array = check_finite("X", [[1, 2], [3, 4]])
+    assert (array.dtype, array.shape) == (np.float64, (2, 2))
+
+
+def test_a_message_ends_with_what_was_found():
+    with pytest.raises(ValueError, match=r"Found 'c'\.$"):
+        check_one_of("mode", "c", ["a", "b"])
