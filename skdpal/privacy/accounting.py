@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from scipy.special import log_ndtr
 
@@ -52,6 +53,7 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     return high * (1 + _ROUNDING)
 
 
+@lru_cache(maxsize=256)
 def ceiling_mu_squared(budget: PrivacyBudget) -> float:
     """B², the largest sum of μ² that the budget allows, rounded down."""
 
@@ -138,9 +140,10 @@ def calibrate(make_event: Callable[[float], Event], budget: PrivacyBudget) -> fl
 
 def _bisect(above: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
     """Neighbours (low, high) with above(low) false and above(high) true, to the last bits."""
-    for _ in range(2000):
-        middle = math.sqrt(low * high) if low > 0 and high / low > 4 else (low + high) / 2
-        if not low < middle < high or high - low <= 1e-14 * high:
-            break
+    while low < (middle := _between(low, high)) < high and high - low > 1e-14 * high:
         low, high = (low, middle) if above(middle) else (middle, high)
     return low, high
+
+
+def _between(low: float, high: float) -> float:
+    return math.sqrt(low * high) if low > 0 and high / low > 4 else (low + high) / 2

@@ -238,6 +238,8 @@ class PrivacyLedger:
         Handle
             The new leaf.
         """
+        if isinstance(members, str):
+            raise ValueError("Expected members to be a sequence of patients, not a word. Pass [patient].")
         with self._journal.transaction() as transaction:
             self._append_split(transaction, self._replay(transaction), source, into, members)
         return self.within(into)

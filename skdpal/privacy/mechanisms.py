@@ -4,7 +4,8 @@ Invariants
 ----------
 * The charge is on disk before a contribution is computed.
 * The mechanism enforces the sensitivity it is priced for: it sums each patient's rows and
-  clips the sum itself. Callers declare nothing that it would have to believe.
+  clips the sum itself. Of a caller it believes `replace_one` only, which the headline
+  (zero-out) does not use; its default, 2, is always true.
 * Zero patients are a cohort like any other: charged and released.
 """
 

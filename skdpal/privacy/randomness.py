@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from skdpal.privacy.errors import PrivacyLeakWarning
 from skdpal.privacy.validation import check_count, check_real
 
-__all__ = ["Simulation", "current_simulation", "entropy", "perturb", "simulation", "source"]
+__all__ = ["Simulation", "current_simulation", "entropy", "perturb", "simulation"]
 
 
 class Simulation:
@@ -121,14 +121,6 @@ def perturb(values: Any, scale: float) -> NDArray[np.float64]:
         return array + block.stream.normal(0.0, scale, array.shape)
     noisy = np.asarray(_opendp_gaussian(array.size, scale)(array.ravel().tolist()), dtype=np.float64)
     return noisy.reshape(array.shape)
-
-
-def source() -> str:
-    """Where noise comes from right now, in the words of the certificate."""
-    block = current_simulation()
-    if block is not None:
-        return f"seeded simulation (seed {block.seed}): not private"
-    return "operating system entropy; OpenDP float-safe Gaussian sampler"
 
 
 @lru_cache(maxsize=32)

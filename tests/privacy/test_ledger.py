@@ -260,3 +260,9 @@ def test_marks_are_kept(durable, path):
     assert again.hidden_rounds == 1
     assert again.certificate()["status"] == "void: a reason"
     assert durable.root is durable
+
+
+def test_a_word_is_not_a_list_of_its_letters(ledger):
+    with pytest.raises(ValueError, match=r"\[patient\]"):
+        ledger.split(POOL, "cohort/a", "p17")
+    assert ledger.accounts() == [POOL]
