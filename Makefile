@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/skdpal demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not benchmark" --cov=skdpal/privacy --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n 2 -m "not slow and not benchmark" --cov=skdpal/privacy --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -q -m "not slow and not benchmark" --ignore=tests/statistical --ignore=tests/report
