@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -261,6 +262,9 @@ class ActiveLearningStudy:
         }
         _write_json(self.release_folder / "study.json", protocol)
         _write_json(self.release_folder / "certificate.json", self.ledger.certificate())
+        now = time.time()  # when each model was written would tell how long the pathologist was busy
+        for path in (self.release_folder / "models").iterdir():
+            os.utime(path, (now, now))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

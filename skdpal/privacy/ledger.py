@@ -16,22 +16,19 @@ import math
 import os
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from skdpal.privacy import certificate, events
 from skdpal.privacy.accounting import epsilon_of_mu
 from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.errors import BudgetExhausted, LedgerError
+from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event, mu_squared
-from skdpal.privacy.filter import GdpFilter
 from skdpal.privacy.handle import Handle
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.sealed import SealedJournal, SealedVault
-from skdpal.privacy.state import SCHEMA, Receipt, State
+from skdpal.privacy.state import Receipt, State, header_of, today
 from skdpal.privacy.store import Journal, Row, Transaction, create_file, file_of
-from skdpal.privacy.validation import check_one_of
 from skdpal.privacy.vault import Vault, vault_path
 
 __all__ = ["PrivacyLedger"]
@@ -67,7 +64,7 @@ class PrivacyLedger:
     """
 
     def __init__(self, budget: PrivacyBudget, filter: str = "gdp") -> None:
-        self._attach(Journal(None, header=_header(budget, filter)), Vault(None, create=True))
+        self._attach(Journal(None, header=header_of(budget, filter)), Vault(None, create=True))
 
     @classmethod
     def create(cls, url: str | os.PathLike[str], budget: PrivacyBudget, filter: str = "gdp") -> Self:
@@ -88,7 +85,7 @@ class PrivacyLedger:
             If the ledger or its vault exists.
         """
         path = file_of(url)
-        header = _header(budget, filter)
+        header = header_of(budget, filter)
         if vault_path(path).exists() and not path.exists():
             raise FileExistsError(
                 f"{vault_path(path)} exists without its ledger. Restore the ledger or choose another path."
@@ -319,7 +316,7 @@ class PrivacyLedger:
 
     def _append(self, transaction: Transaction | SealedJournal, row: Row) -> Row:
         self._check_mode()
-        return transaction.append({**row, "date": _today()})
+        return transaction.append({**row, "date": today()})
 
     def _append_charge(
         self,
@@ -370,29 +367,14 @@ class PrivacyLedger:
     ) -> Receipt:
         with self._journal.transaction() as transaction:
             state = self._replay(transaction)
-            self._check_reserved(state, reservation, event, label)
+            state.require_reserved(reservation, event, label)
             self._check_members(state, account, record_ids)
             row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
             self._append(transaction, row)
             return next(receipt for receipt in state.receipts if receipt.number == reservation)
 
     def _require_reserved(self, reservation: int, event: Event, label: str) -> None:
-        self._check_reserved(self._read(), reservation, event, label)
-
-    @staticmethod
-    def _check_reserved(state: State, reservation: int, event: Event, label: str) -> None:
-        reserved, drawn = state.reserved[reservation]
-        if math.fsum([*drawn, mu_squared(event)]) > reserved:
-            budget, left = state.filter.budget, max(reserved - math.fsum(drawn), 0.0)
-            amounts = (mu_squared(event), left, state.accounts.spent())
-            price, rest, spent = (epsilon_of_mu(math.sqrt(mu2), budget.delta) for mu2 in amounts)
-            raise BudgetExhausted(
-                f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left (spent {spent:.2f} of "
-                f"{budget.epsilon:.2f} in all). Reserve for every fit that will run; see BudgetGuard.",
-                price=price,
-                spent=spent,
-                ceiling=budget.epsilon,
-            )
+        self._read().require_reserved(reservation, event, label)
 
     def _check_mode(self) -> None:
         block = current_simulation()
@@ -419,25 +401,3 @@ def _sealed(state: State) -> PrivacyLedger:
     ledger = PrivacyLedger.__new__(PrivacyLedger)
     ledger._attach(SealedJournal(), SealedVault(), state)
     return ledger
-
-
-def _header(budget: PrivacyBudget, filter: str) -> Row:
-    if not isinstance(budget, PrivacyBudget):
-        raise TypeError(f"Expected budget to be a PrivacyBudget. Found {type(budget).__name__}.")
-    check_one_of("filter", filter, [GdpFilter.kind])
-    block = current_simulation()
-    return {
-        "schema": SCHEMA,
-        "filter": filter,
-        "epsilon": budget.epsilon,
-        "delta": budget.delta,
-        "adjacency": "zero-out",
-        "unit": "patient",
-        "simulation": block.token if block else None,
-        "created": _today(),
-    }
-
-
-def _today() -> str:
-    """The day, in UTC. Finer times would tell how long the pathologist was busy, and so with how many."""
-    return datetime.now(UTC).date().isoformat()

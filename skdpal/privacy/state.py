@@ -1,21 +1,26 @@
 """The journal, replayed: what a ledger knows.
 
-Only public fields pass through here: events, labels, names of accounts, times.
+Only public fields pass through here: events, labels, names of accounts, days.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from skdpal.privacy import events
+from skdpal.privacy.accounting import epsilon_of_mu
 from skdpal.privacy.accounts import POOL, Accounts
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.errors import LedgerError, LedgerTampered
+from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerTampered
 from skdpal.privacy.events import Event, mu_squared
 from skdpal.privacy.filter import GdpFilter
+from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.store import Row
+from skdpal.privacy.validation import check_one_of
 
-__all__ = ["SCHEMA", "Receipt", "State"]
+__all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]
 
 SCHEMA = 1
 
@@ -77,6 +82,21 @@ class State:
                 f"Row {self.seen} of the journal cannot be understood. Run verify(); update skdpal or restore the store."
             ) from error
 
+    def require_reserved(self, reservation: int, event: Event, label: str) -> None:
+        """Raise `BudgetExhausted` if a reservation has not enough left for a release."""
+        reserved, drawn = self.reserved[reservation]
+        if math.fsum([*drawn, mu_squared(event)]) > reserved:
+            budget, left = self.filter.budget, max(reserved - math.fsum(drawn), 0.0)
+            amounts = (mu_squared(event), left, self.accounts.spent())
+            price, rest, spent = (epsilon_of_mu(math.sqrt(mu2), budget.delta) for mu2 in amounts)
+            raise BudgetExhausted(
+                f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left (spent {spent:.2f} of "
+                f"{budget.epsilon:.2f} in all). Reserve for every fit that will run; see BudgetGuard.",
+                price=price,
+                spent=spent,
+                ceiling=budget.epsilon,
+            )
+
     def _apply(self, row: Row) -> None:
         kind = row.get("kind")
         if kind == "header":
@@ -111,3 +131,26 @@ class State:
             raise LedgerError(f"The ledger has an unknown filter, {row['filter']!r}. Update skdpal to use it.")
         self.header = row
         self._filter = GdpFilter(PrivacyBudget(row["epsilon"], row["delta"]))
+
+
+def header_of(budget: PrivacyBudget, filter: str) -> Row:
+    """The first row of a new ledger: everything that never changes."""
+    if not isinstance(budget, PrivacyBudget):
+        raise TypeError(f"Expected budget to be a PrivacyBudget. Found {type(budget).__name__}.")
+    check_one_of("filter", filter, [GdpFilter.kind])
+    block = current_simulation()
+    return {
+        "schema": SCHEMA,
+        "filter": filter,
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "adjacency": "zero-out",
+        "unit": "patient",
+        "simulation": block.token if block else None,
+        "created": today(),
+    }
+
+
+def today() -> str:
+    """The day, in UTC. Finer times would tell how long the pathologist was busy, and so with how many."""
+    return datetime.now(UTC).date().isoformat()

@@ -196,6 +196,7 @@ def test_a_study_has_a_wall(study, srbct):
     assert stat.S_IMODE(study.hospital_folder.stat().st_mode) == 0o700
     released = b"".join(path.read_bytes() for path in study.release_folder.rglob("*") if path.is_file())
     assert not [patient for patient in srbct.X.index if patient.encode() in released]
+    assert len({path.stat().st_mtime for path in (study.release_folder / "models").iterdir()}) == 1  # no busy hours
     certificate = json.loads((study.release_folder / "certificate.json").read_text(encoding="utf-8"))
     assert certificate["status"] == "valid"
     assert certificate["release_mode"] == "hidden selection"
