@@ -75,7 +75,7 @@ class Handle:
     def require(self, event: Event, label: str) -> None:
         """As `PrivacyLedger.require`, for this account."""
         if self._reservation is not None:
-            self.root._require_reserved(self._reservation, event, label)
+            self.root._read().require_reserved(self._reservation, event, label)
         else:
             self.root.require(event, label, self._payer)
 

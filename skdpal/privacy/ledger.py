@@ -373,9 +373,6 @@ class PrivacyLedger:
             self._append(transaction, row)
             return next(receipt for receipt in state.receipts if receipt.number == reservation)
 
-    def _require_reserved(self, reservation: int, event: Event, label: str) -> None:
-        self._read().require_reserved(reservation, event, label)
-
     def _check_mode(self) -> None:
         block = current_simulation()
         token = self._state.header["simulation"]

@@ -69,7 +69,7 @@ def test_hidden_rounds_are_named(ledger):
 
 
 def test_it_does_not_depend_on_who_or_how_many(budget, monkeypatch):
-    monkeypatch.setattr("skdpal.privacy.ledger._today", lambda: "2026-01-01")  # the day is all that may differ
+    monkeypatch.setattr("skdpal.privacy.ledger.today", lambda: "2026-01-01")  # the day is all that may differ
     certificates = []
     for members in ([], ["Ann-1", "Bob-2"], ["Zoe-3"]):
         ledger = PrivacyLedger(budget)
