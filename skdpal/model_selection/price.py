@@ -19,6 +19,7 @@ from sklearn.utils import get_tags
 
 from skdpal.estimators import PublicEncoder
 from skdpal.privacy import events
+from skdpal.privacy.accounting import mu_squared
 from skdpal.privacy.events import Event
 
 __all__ = ["Price", "price_of"]
@@ -106,7 +107,7 @@ def _search(search: GridSearchCV, X: Any) -> Price:
     prices = [price_of(candidate, X) for candidate in candidates]
     fits = [price for price in prices for _ in range(splitter.get_n_splits(X))]
     if search.refit:  # of whichever wins: the least noisy is the dearest
-        fits.append(max(prices, key=lambda price: events.mu_squared(price.event)))
+        fits.append(max(prices, key=lambda price: mu_squared(price.event)))
     return _together(fits, exact_scores=True)
 
 

@@ -4,54 +4,99 @@ Invariants (the numbers are those of docs/trusted_kernel.md)
 ----------
 * L1  A charge to an account falls on every leaf at or below it; `cohort` is everyone, always.
 * L4  Every leaf counts, occupied or not; occupancy is unknown here, so no number can depend on it.
-* L5  A new leaf inherits everything that its source has paid.
+* L5  A new leaf inherits everything that its source has paid, its ceiling and its caps.
 * L6  Leaves are disjoint; who is in which is the vault's business.
-* The spend of an account is that of its most expensive leaf, taken on sums of μ².
+* The spend of an account is that of its most expensive leaf, taken amount by amount before
+  anything is converted to ε.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["POOL", "ROOT", "Accounts"]
+from skdpal.privacy.amounts import Amounts, add, fits
+
+__all__ = ["POOL", "ROOT", "Accounts", "Leaf"]
 
 ROOT = "cohort"
 POOL = "cohort/pool"
 _NAME = re.compile(r"cohort(/[a-z0-9][a-z0-9._-]*)+")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Leaf:
+    """What the patients of one leaf have paid, and may pay at most; `caps` the same for parts of it."""
+
+    paid: Amounts
+    ceiling: Amounts
+    caps: dict[str, Leaf] = field(default_factory=dict)
+
+    def affords(self, price: Amounts, cap: str | None = None) -> bool:
+        """Whether a price fits below the ceiling, and below the cap's."""
+        return fits(add(self.paid, price), self.ceiling) and (cap is None or self.caps[cap].affords(price))
+
+    def charged(self, price: Amounts, cap: str | None = None) -> Leaf:
+        """The leaf after it has paid."""
+        caps = self.caps if cap is None else {**self.caps, cap: self.caps[cap].charged(price)}
+        return replace(self, paid=add(self.paid, price), caps=caps)
+
+
 class Accounts:
-    """The tree of accounts with the payments of every leaf, rebuilt from the journal."""
+    """The tree of accounts with the payments of every leaf, rebuilt from the journal.
 
-    leaves: dict[str, list[float]] = field(default_factory=lambda: {POOL: []})
-    paid_replace_one: dict[str, list[float]] = field(default_factory=lambda: {POOL: []})
+    Parameters
+    ----------
+    ceiling : tuple
+        What everybody may pay at most, in amounts.
+    """
 
-    def check(self, account: str) -> str:
-        """The name of an account that exists."""
-        if not self.under(account):
+    def __init__(self, ceiling: Amounts) -> None:
+        self.leaves = {POOL: Leaf(tuple(0 for _ in ceiling), ceiling)}
+        self.steps = 0  # charges and splits so far
+
+    def check(self, account: str, cap: str | None = None) -> str:
+        """The name of an account that exists, with the cap if one is named."""
+        leaves = self.under(account)
+        if not leaves:
             known = ", ".join(repr(name) for name in (ROOT, *self.leaves))
             raise ValueError(f"Expected account to be one of {known}. Found {account!r}. Make it with ledger.split.")
+        if cap is not None and not all(cap in self.leaves[leaf].caps for leaf in leaves):
+            raise ValueError(
+                f"Expected cap to be one that every leaf of {account!r} has. Found {cap!r}. Make it with ledger.cap."
+            )
         return account
 
     def under(self, account: str) -> list[str]:
         """All leaves at or below an account."""
         return [leaf for leaf in self.leaves if leaf == account or leaf.startswith(f"{account}/")]
 
-    def spent(self, account: str = ROOT, *, replace_one: bool = False) -> float:
-        """μ² of the most expensive leaf at or below an account."""
-        paid = self.paid_replace_one if replace_one else self.leaves
-        return max(math.fsum(paid[leaf]) for leaf in self.under(self.check(account)))
+    def affords(self, account: str, price: Amounts, cap: str | None = None) -> bool:
+        """Whether every leaf at or below an account can pay."""
+        return all(self.leaves[leaf].affords(price, cap) for leaf in self.under(self.check(account, cap)))
 
-    def charge(self, account: str, mu_squared: float, replace_one: float) -> None:
+    def spent(self, account: str = ROOT, cap: str | None = None) -> Amounts:
+        """The largest of what the leaves at or below an account have paid, order by order."""
+        leaves = [self.leaves[leaf] for leaf in self.under(self.check(account, cap))]
+        paid = [leaf.paid if cap is None else leaf.caps[cap].paid for leaf in leaves]
+        return tuple(max(column) for column in zip(*paid, strict=True))
+
+    def poorest(self, account: str, price: Amounts, cap: str | None = None) -> Leaf:
+        """A leaf, or its cap, that cannot pay; the first leaf if all can."""
+        for name in self.under(account):
+            leaf = self.leaves[name]
+            for payer in (leaf, leaf.caps[cap]) if cap is not None else (leaf,):
+                if not payer.affords(price):
+                    return payer
+        return self.leaves[self.under(account)[0]]
+
+    def charge(self, account: str, price: Amounts, cap: str | None = None) -> None:
         """Let every leaf at or below an account pay."""
-        for leaf in self.under(self.check(account)):
-            self.leaves[leaf].append(mu_squared)
-            self.paid_replace_one[leaf].append(replace_one)
+        for leaf in self.under(self.check(account, cap)):
+            self.leaves[leaf] = self.leaves[leaf].charged(price, cap)
+        self.steps += 1
 
-    def check_split(self, source: str, into: str) -> None:
+    def check_split(self, source: str, into: str, ceiling: Amounts | None = None) -> None:
         """Raise unless a new leaf `into` may be split from the leaf `source`."""
         if source not in self.leaves:
             known = ", ".join(repr(name) for name in self.leaves)
@@ -65,9 +110,28 @@ class Accounts:
         ]
         if related:
             raise ValueError(f"Account {into!r} meets the existing account {related[0]!r}. Choose another name.")
+        if ceiling is not None and not fits(self.leaves[source].paid, ceiling):
+            raise ValueError(f"Expected a ceiling above what {source!r} has paid already. Raise it, or split earlier.")
 
-    def split(self, source: str, into: str) -> None:
-        """Open a leaf that inherits what its source has paid."""
-        self.check_split(source, into)
-        self.leaves[into] = list(self.leaves[source])
-        self.paid_replace_one[into] = list(self.paid_replace_one[source])
+    def split(self, source: str, into: str, ceiling: Amounts | None = None) -> None:
+        """Open a leaf that inherits what its source has paid; its ceiling may be lower, never higher."""
+        self.check_split(source, into, ceiling)
+        leaf = self.leaves[source]
+        if ceiling is not None:
+            leaf = replace(leaf, ceiling=tuple(map(min, leaf.ceiling, ceiling)))
+        self.leaves[into] = leaf
+        self.steps += 1
+
+    def check_cap(self, account: str, name: str) -> None:
+        """Raise unless a part of an account may be limited under a new name."""
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"Expected the name of a cap to be a word. Found {name!r}.")
+        if any(name in self.leaves[leaf].caps for leaf in self.under(self.check(account))):
+            raise ValueError(f"Cap {name!r} of {account!r} exists and never changes. Choose another name.")
+
+    def cap(self, account: str, name: str, ceiling: Amounts) -> None:
+        """Limit one part of what the leaves of an account pay from now on."""
+        self.check_cap(account, name)
+        for leaf in self.under(account):
+            nothing = Leaf(tuple(0 for _ in ceiling), ceiling)
+            self.leaves[leaf] = replace(self.leaves[leaf], caps={**self.leaves[leaf].caps, name: nothing})

@@ -16,7 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skdpal.privacy import events
-from skdpal.privacy.accounting import epsilon_of_mu
+from skdpal.privacy.accounting.gaussian import ceiling_mu_squared, epsilon_of_mu
+from skdpal.privacy.accounts import ROOT
+from skdpal.privacy.amounts import value_of
+from skdpal.privacy.filters import GdpFilter
 from skdpal.privacy.state import State
 
 __all__ = ["NOT_COVERED", "of"]
@@ -30,15 +33,12 @@ NOT_COVERED = (
     "Side channels of the computer: timing, memory, electricity.",
     "Anything that left without passing through this ledger.",
 )
-_VERSIONED = ("skdpal", "numpy", "scipy", "scikit-learn", "opendp", "SQLAlchemy", "modAL-python")
+_VERSIONED = ("skdpal", "numpy", "scipy", "scikit-learn", "dp-accounting", "opendp", "SQLAlchemy", "modAL-python")
 
 
 def of(state: State, head: str | None = None) -> dict[str, Any]:
     """The certificate of a replayed journal."""
-    header = state.header
-    budget, ceiling = state.filter.budget, math.sqrt(state.filter.ceiling)
-    spent = {kind: math.sqrt(state.accounts.spent(replace_one=kind)) for kind in (False, True)}
-    largest = max((_largest_factor(receipt.event) for receipt in state.receipts), default=2.0)
+    header, filter, accounts, budget = state.header, state.filter, state.accounts, state.filter.budget
     return {
         "schema": SCHEMA,
         "status": _status(state),
@@ -51,27 +51,23 @@ def of(state: State, head: str | None = None) -> dict[str, Any]:
         "adjacency": "zero-out",
         "adjacency_in_words": "A patient's whole content may be replaced by nothing; the slot stays.",
         "unit": "patient (all samples of a patient together)",
-        "mu": ceiling,
-        "replace_one": {
-            "epsilon": epsilon_of_mu(2 * ceiling, budget.delta),
-            "in_words": "One patient exchanged for another: at most twice the μ of zero-out, for any releases.",
-            "epsilon_of_these_kinds": epsilon_of_mu(largest * ceiling, budget.delta),
-            "of_these_kinds_in_words": f"If the protocol admits only releases like those below: {largest:.4g} times μ.",
+        **_replace_one(state),
+        "filter": filter.kind,
+        "filter_in_words": filter.words,
+        "filter_parameters": filter.header(),
+        "release_mode": _release_mode(state),
+        "accounts": ["cohort", *accounts.leaves],
+        "lower_ceilings": {
+            name: filter.epsilon_below(leaf.ceiling)
+            for name, leaf in accounts.leaves.items()
+            if leaf.ceiling != filter.ceiling
         },
-        "odometer": {
-            "epsilon_spent": epsilon_of_mu(spent[False], budget.delta),
-            "replace_one_epsilon_spent": epsilon_of_mu(spent[True], budget.delta),
-            "in_words": "A reading, not a guarantee: quote the committed ceiling above.",
-        },
-        "filter": state.filter.kind,
-        "filter_in_words": "Gaussian differential privacy: the sum of μ² of every account stays below the ceiling.",
-        "release_mode": "hidden selection" if state.hidden_rounds else "no private selection",
-        "accounts": ["cohort", *state.accounts.leaves],
         "receipts": [{**asdict(receipt), "event": events.to_json(receipt.event)} for receipt in state.receipts],
         "randomness": (
             "seeded simulation: not private"
             if header["simulation"]
-            else "operating system entropy; noise by OpenDP's float-safe Gaussian sampler; no seed"
+            else "operating system entropy, no seed. Small releases: OpenDP's float-safe samplers. Gradients: "
+            "floating-point Gaussian noise whose every bit comes from the operating system."
         ),
         "not_covered": list(NOT_COVERED),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
@@ -79,6 +75,49 @@ def of(state: State, head: str | None = None) -> dict[str, Any]:
         "created": header["created"],
         "issued": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _replace_one(state: State) -> dict[str, Any]:
+    """The guarantee when a patient is exchanged for another: two zero-outs, and for Gaussian ledgers exactly."""
+    budget = state.filter.budget
+    odometer = {
+        "epsilon_spent": state.filter.spent(state.accounts, ROOT),
+        "in_words": "A reading, not a guarantee: quote the committed ceiling above.",
+    }
+    if not isinstance(state.filter, GdpFilter):
+        twice = {
+            "epsilon": 2 * budget.epsilon,
+            "delta": (1 + math.exp(budget.epsilon)) * budget.delta,
+            "in_words": "One patient exchanged for another: two zero-outs, (2ε, (1 + e^ε) δ).",
+        }
+        return {"replace_one": twice, "odometer": odometer}
+    ceiling = math.sqrt(ceiling_mu_squared(budget))
+    spent = math.sqrt(value_of(state.accounts.spent()[0]))
+    largest = max((_largest_factor(receipt.event) for receipt in state.receipts), default=2.0)
+    return {
+        "mu": ceiling,
+        "replace_one": {
+            "epsilon": epsilon_of_mu(2 * ceiling, budget.delta),
+            "delta": budget.delta,
+            "in_words": "One patient exchanged for another: at most twice the μ of zero-out, for any releases.",
+            "epsilon_of_these_kinds": epsilon_of_mu(largest * ceiling, budget.delta),
+            "of_these_kinds_in_words": f"If the protocol admits only releases like those below: {largest:.4g} times μ.",
+        },
+        "odometer": {**odometer, "replace_one_epsilon_spent": epsilon_of_mu(largest * spent, budget.delta)},
+    }
+
+
+def _release_mode(state: State) -> str:
+    if state.hidden_rounds:
+        return "hidden selection"
+    published = any(_publishes(receipt.event) for receipt in state.receipts)
+    return "published selection" if published else "no private selection"
+
+
+def _publishes(event: events.Event) -> bool:
+    if isinstance(event, events.Composed | events.OneOf):
+        return any(_publishes(part) for part in event.events)
+    return isinstance(event, events.NoisyScores | events.BoundedRange)
 
 
 def _status(state: State) -> str:
@@ -90,7 +129,7 @@ def _status(state: State) -> str:
 
 
 def _largest_factor(event: events.Event) -> float:
-    if isinstance(event, events.Composed):
+    if isinstance(event, events.Composed | events.OneOf):
         return max((_largest_factor(part) for part in event.events), default=0.0)
     return event.replace_one if isinstance(event, events.Gaussian) else 2.0
 

@@ -7,27 +7,45 @@ Invariants
 * Events are frozen, compare by value and go to JSON and back under a schema version.
   An unknown kind, field or version is refused: an event that cannot be read costs infinity.
 * Sensitivities are for zero-out: a patient's whole content becomes nothing, the slot stays.
+  `noise_multiplier` is always the scale of the noise divided by the sensitivity.
+* Arithmetic is elsewhere (`accounting/`): events describe, accountants interpret.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from skdpal.privacy.validation import check_count, check_real
 
-__all__ = ["Composed", "Event", "Gaussian", "NonPrivate", "composed", "from_json", "gaussian", "nonprivate", "to_json"]
+__all__ = [
+    "Event",
+    "composed",
+    "from_json",
+    "gaussian",
+    "gumbel_top_k",
+    "laplace",
+    "noisy_scores",
+    "nonprivate",
+    "one_of",
+    "poisson_gaussian",
+    "randomized_response",
+    "repeat_and_select",
+    "to_json",
+]
 
-SCHEMA = 1
-_LEAST = math.ulp(0.0)
-_MOST = 1e150  # so that sums of finite prices stay finite
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Event:
     """A release. Use the functions of this module to make one."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # numpy's numbers become plain ones: events go to JSON
+            value = _CHECKS[field.name](getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
 
 
 @dataclass(frozen=True)
@@ -42,26 +60,71 @@ class Gaussian(Event):
     steps: int = 1
     replace_one: float = 2.0
 
-    def __post_init__(self) -> None:
-        plain = {  # also when numpy's numbers come in: events go to JSON
-            "noise_multiplier": check_real("noise_multiplier", self.noise_multiplier, above=0.0),
-            "steps": check_count("steps", self.steps, least=1),
-            "replace_one": check_real("replace_one", self.replace_one, above=0.0, below=2.0, closed=True),
-        }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
+
+@dataclass(frozen=True)
+class NoisyScores(Gaussian):
+    """Gaussian noise on all scores of one round, each patient moving one score: priced as `Gaussian`."""
+
+
+@dataclass(frozen=True)
+class PoissonGaussian(Event):
+    """`steps` Gaussian releases, each of a fresh, secret Poisson sample of the patients."""
+
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Laplace(Event):
+    """Laplace noise of scale `noise_multiplier` on a statistic of L1 sensitivity 1."""
+
+    noise_multiplier: float
+
+
+@dataclass(frozen=True)
+class RandomizedResponse(Event):
+    """One label of `n_classes`, true with probability e^ε/(e^ε + K − 1), else another; ε is label replacement."""
+
+    epsilon: float
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class BoundedRange(Event):
+    """`k` winners in order under Gumbel noise of scale `noise_multiplier`: k peels, each 1/`noise_multiplier`-bounded-range."""
+
+    noise_multiplier: float
+    k: int = 1
+
+
+@dataclass(frozen=True)
+class RepeatAndSelect(Event):
+    """The best, by its own released score, of a secret random number of independent runs of `event`."""
+
+    event: Event
+    mean: float
+    shape: float
+
+
+@dataclass(frozen=True)
+class OneOf(Event):
+    """One of several releases; which of them a patient is in was settled by what came before."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Composed(Event):
+    """Several releases, `count` times over, priced as one."""
+
+    events: tuple[Event, ...]
+    count: int = 1
 
 
 @dataclass(frozen=True)
 class NonPrivate(Event):
     """Something that no noise covers. It costs infinity."""
-
-
-@dataclass(frozen=True)
-class Composed(Event):
-    """Several releases, priced as one."""
-
-    events: tuple[Event, ...]
 
 
 def gaussian(noise_multiplier: float, steps: int = 1, *, replace_one: float = 2.0) -> Gaussian:
@@ -90,6 +153,161 @@ def gaussian(noise_multiplier: float, steps: int = 1, *, replace_one: float = 2.
     return Gaussian(noise_multiplier, steps, replace_one)
 
 
+def noisy_scores(noise_multiplier: float) -> NoisyScores:
+    """Describe Gaussian noise on every score of one round; any number of the best may be published.
+
+    Parameters
+    ----------
+    noise_multiplier : float
+        Standard deviation divided by the sensitivity: ½ for scores in [0, 1] whose null
+        patient scores ½. One patient moves one score, so the number of scores does not matter.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> round(epsilon_of([events.noisy_scores(4.0)], delta=1e-5), 3)
+    0.926
+    """
+    return NoisyScores(noise_multiplier)
+
+
+def poisson_gaussian(noise_multiplier: float, sampling_rate: float, steps: int) -> PoissonGaussian:
+    """Describe DP-SGD with Poisson sampling.
+
+    Parameters
+    ----------
+    noise_multiplier : float
+        Standard deviation divided by the clipping norm.
+    sampling_rate : float
+        0 < rate <= 1, public, the same for every patient, with fresh secret coins in each step.
+    steps : int
+        Number of steps.
+
+    Notes
+    -----
+    Shuffled batches are not Poisson samples and must not be charged as such (Chua et al. 2024).
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> round(epsilon_of([events.poisson_gaussian(4.0, sampling_rate=0.25, steps=50)], delta=1e-5), 2)
+    1.85
+    """
+    return PoissonGaussian(noise_multiplier, sampling_rate, steps)
+
+
+def laplace(noise_multiplier: float) -> Laplace:
+    """Describe Laplace noise on a statistic of L1 sensitivity 1: pure ε = 1 / noise_multiplier.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> round(epsilon_of([events.laplace(2.0)], delta=1e-9), 2)
+    0.5
+    """
+    return Laplace(noise_multiplier)
+
+
+def randomized_response(epsilon: float, n_classes: int) -> RandomizedResponse:
+    """Describe a published label under randomized response.
+
+    Parameters
+    ----------
+    epsilon : float
+        ε when one label is exchanged for another. It covers zero-out too, whatever public mixture of
+        labels an empty slot emits (a uniform one, say), and is what is charged.
+    n_classes : int
+        2 or more; a fixed public set.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> round(epsilon_of([events.randomized_response(1.0, n_classes=4)], delta=1e-9), 2)
+    1.0
+    """
+    return RandomizedResponse(epsilon, n_classes)
+
+
+def gumbel_top_k(noise_multiplier: float, k: int = 1) -> BoundedRange:
+    """Describe the `k` best of noisy scores, in order, under Gumbel noise.
+
+    Parameters
+    ----------
+    noise_multiplier : float
+        Scale of the noise divided by the sensitivity of one score, when one patient moves one score.
+    k : int, default=1
+        Number of winners. From k = 3 on, `noisy_scores` is cheaper.
+
+    Notes
+    -----
+    One-shot Gumbel noise is k peels of the exponential mechanism (Durfee and Rogers 2019), each
+    η-bounded-range with η = 1 / noise_multiplier.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> epsilon_of([events.gumbel_top_k(2.0, k=3)], delta=1e-5) < 1.5
+    True
+    """
+    return BoundedRange(noise_multiplier, k)
+
+
+def repeat_and_select(event: Event, mean: float, shape: float = 1.0) -> RepeatAndSelect:
+    """Describe private tuning: the best of a random number of runs, all else withheld.
+
+    Parameters
+    ----------
+    event : Event
+        One run: fit and private score together, for the dearest candidate.
+    mean : float
+        Expected number of runs, above 1.
+    shape : float, default=1.0
+        Law of the number: 1 geometric, 0 logarithmic (cheapest), inf Poisson
+        (truncated negative binomial in between; Papernot and Steinke 2022).
+
+    Notes
+    -----
+    The number of runs must be secret: whoever can time the search must not learn it.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> one = events.gaussian(3.73)  # ε = 1
+    >>> round(epsilon_of([events.repeat_and_select(one, mean=10)], delta=1e-5), 1)
+    1.6
+    """
+    return RepeatAndSelect(event, mean, shape)
+
+
+def one_of(events: Sequence[Event]) -> OneOf:
+    """Describe a round in which each patient is in one of several releases.
+
+    Which one must follow from earlier releases (and the patient's own data and coins), never
+    from this round's. It costs the dominating pair, less than all together.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> either = events.one_of([events.gaussian(4.0), events.noisy_scores(5.0)])
+    >>> round(epsilon_of([either], delta=1e-5), 3)
+    0.926
+    """
+    return OneOf(tuple(events))
+
+
+def composed(events: Sequence[Event], count: int = 1) -> Composed:
+    """Describe several releases that are charged together, as for a grid search.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> twice = events.composed([events.randomized_response(1.0, 2)], count=2)
+    >>> round(epsilon_of([twice], delta=1e-9), 2)
+    2.0
+    """
+    return Composed(tuple(events), count)
+
+
 def nonprivate() -> NonPrivate:
     """Describe a release without noise. Every ledger refuses it.
 
@@ -102,52 +320,79 @@ def nonprivate() -> NonPrivate:
     return NonPrivate()
 
 
-def composed(events: Sequence[Event]) -> Composed:
-    """Describe several releases that are charged together, as for a grid search."""
-    for event in events:
-        _check_event(event)
-    return Composed(tuple(events))
-
-
 def to_json(event: Event) -> dict[str, Any]:
     """An event as plain JSON, with its schema version."""
     _check_event(event)
-    if isinstance(event, Composed):
-        return {"schema": SCHEMA, "kind": "composed", "events": [to_json(part) for part in event.events]}
-    kind = "gaussian" if isinstance(event, Gaussian) else "nonprivate"
-    return {"schema": SCHEMA, "kind": kind, **asdict(event)}
+    body = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
+    return {"schema": SCHEMA, "kind": next(kind for kind, made in _KINDS.items() if made is type(event)), **body}
 
 
 def from_json(record: Mapping[str, Any]) -> Event:
     """The event of a JSON record; anything unknown is refused."""
-    fields = dict(record)
-    schema, kind = fields.pop("schema", None), fields.pop("kind", None)
+    body = dict(record)
+    schema, kind = body.pop("schema", None), body.pop("kind", None)
     if schema != SCHEMA:
         raise ValueError(f"Expected an event of schema {SCHEMA}. Found {schema!r}. Update skdpal to read it.")
-    if kind == "composed" and set(fields) == {"events"}:
-        return Composed(tuple(from_json(part) for part in fields["events"]))
-    if kind == "gaussian" and set(fields) == {"noise_multiplier", "steps", "replace_one"}:
-        return Gaussian(**fields)
-    if kind == "nonprivate" and not fields:
-        return NonPrivate()
-    raise ValueError(
-        f"Expected a known kind of event with its own fields. Found kind={kind!r}. Update skdpal to read it."
-    )
+    if not isinstance(kind, str) or kind not in _KINDS or set(body) != {field.name for field in fields(_KINDS[kind])}:
+        raise ValueError(
+            f"Expected a known kind of event with its own fields. Found kind={kind!r}. Update skdpal to read it."
+        )
+    return _KINDS[kind](**{name: _parsed(value) for name, value in body.items()})
 
 
-def _check_event(event: object) -> None:
-    if not isinstance(event, Gaussian | NonPrivate | Composed):
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [to_json(part) for part in value]
+    if isinstance(value, Event):
+        return to_json(value)
+    return "inf" if value == float("inf") else value  # JSON has no infinity
+
+
+def _parsed(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(from_json(part) for part in value)
+    if isinstance(value, dict):
+        return from_json(value)
+    return float("inf") if value == "inf" else value
+
+
+def _check_event(event: object) -> Event:
+    if not isinstance(event, Event) or type(event) not in _KINDS.values():
         raise TypeError(f"Expected an event from skdpal.privacy.events. Found {type(event).__name__}.")
+    return event
 
 
-def mu_squared(event: Event, *, replace_one: bool = False) -> float:
-    """μ² of an event as a Gaussian-DP guarantee, rounded up; infinity if none is proven."""
-    _check_event(event)
-    if isinstance(event, Composed):
-        return math.fsum(mu_squared(part, replace_one=replace_one) for part in event.events)
-    if isinstance(event, Gaussian):
-        scale = event.replace_one if replace_one else 1.0
-        ratio = scale / event.noise_multiplier
-        mu2 = event.steps * ratio * ratio * (1 + 2.0**-50) + _LEAST  # above four roundings, and above underflow
-        return mu2 if mu2 < _MOST else math.inf
-    return math.inf
+def _check_some(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    return tuple(_check_event(event) for event in events)
+
+
+def _check_shape(value: Any) -> float:
+    return float("inf") if value == float("inf") else check_real("shape", value, above=0.0, closed=True)
+
+
+_KINDS: dict[str, type[Event]] = {
+    "gaussian": Gaussian,
+    "noisy-scores": NoisyScores,
+    "poisson-gaussian": PoissonGaussian,
+    "laplace": Laplace,
+    "randomized-response": RandomizedResponse,
+    "bounded-range": BoundedRange,
+    "repeat-and-select": RepeatAndSelect,
+    "one-of": OneOf,
+    "composed": Composed,
+    "nonprivate": NonPrivate,
+}
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "noise_multiplier": lambda value: check_real("noise_multiplier", value, above=0.0),
+    "steps": lambda value: check_count("steps", value, least=1),
+    "replace_one": lambda value: check_real("replace_one", value, above=0.0, below=2.0, closed=True),
+    "sampling_rate": lambda value: check_real("sampling_rate", value, above=0.0, below=1.0, closed=True),
+    "epsilon": lambda value: check_real("epsilon", value, above=0.0),
+    "n_classes": lambda value: check_count("n_classes", value, least=2),
+    "k": lambda value: check_count("k", value, least=1),
+    "mean": lambda value: check_real("mean", value, above=1.0),
+    "shape": _check_shape,
+    "count": lambda value: check_count("count", value, least=1),
+    "event": _check_event,
+    "events": _check_some,
+}

@@ -7,10 +7,10 @@ its split together with its first charge; a handle of a reservation draws on wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from skdpal.privacy.errors import BudgetExhausted
+from skdpal.privacy.errors import BudgetExhausted, LedgerError
 from skdpal.privacy.events import Event
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ class Handle:
         source: str | None = None,
         members: tuple[str, ...] = (),
         reservation: int | None = None,
+        cap: str | None = None,
     ) -> None:
         self.root = ledger
         self.account = account
+        self.cap = cap
         self._source, self._members = source, members
         self._reservation = reservation
 
@@ -57,12 +59,12 @@ class Handle:
                 f"Expected account to be {self.account!r}, to which this handle is bound. Found {account!r}."
             )
         if self._reservation is not None:
-            return self.root._draw(self._reservation, event, label, self.account, record_ids)
+            return self.root._book.draw(self._reservation, event, label, self.account, record_ids)
         if self._source is not None:
-            receipt = self.root._charge_branch(self._source, self.account, self._members, event, label, record_ids)
+            receipt = self.root._book.branch(self._source, self.account, self._members, event, label, record_ids)
             self._source, self._members = None, ()  # made: from now on an account like any other
             return receipt
-        return self.root.charge(event, label, self.account, record_ids)
+        return self.root.charge(event, label, self.account, record_ids, cap=self.cap)
 
     def affords(self, event: Event) -> bool:
         """As `PrivacyLedger.affords`, for this account."""
@@ -75,13 +77,22 @@ class Handle:
     def require(self, event: Event, label: str) -> None:
         """As `PrivacyLedger.require`, for this account."""
         if self._reservation is not None:
-            self.root._read().require_reserved(self._reservation, event, label)
+            self.root._book.read().require_reserved(self._reservation, event, label)
+        elif self._source is not None:
+            state = self.root._book.read()
+            state.filter.require_branch(state.accounts, self._source, self.account, event, label)
         else:
-            self.root.require(event, label, self._payer)
+            self.root.require(event, label, self.account, cap=self.cap)
+
+    def headroom(self, make_event: Callable[[Any], Event]) -> float:
+        """As `PrivacyLedger.headroom`, for this account."""
+        if self._reservation is not None:
+            raise LedgerError("A reservation has no headroom: it pays for what it was made for. Ask the ledger.")
+        return self.root.headroom(make_event, self._payer, cap=self.cap)
 
     def spent(self) -> float:
         """As `PrivacyLedger.spent`, for this account."""
-        return self.root.spent(self._payer)
+        return self.root.spent(self._payer, cap=self.cap)
 
     def receipts(self) -> list[Receipt]:
         """All charges of the ledger, in order."""
@@ -91,9 +102,9 @@ class Handle:
         """The certificate of the whole ledger."""
         return self.root.certificate()
 
-    def within(self, account: str) -> Handle:
+    def within(self, account: str, *, cap: str | None = None) -> Handle:
         """A handle on another account of the same ledger."""
-        return self.root.within(account)
+        return self.root.within(account, cap=cap)
 
     def mark_void(self, reason: str) -> None:
         """As `PrivacyLedger.mark_void`."""

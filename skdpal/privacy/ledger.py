@@ -2,34 +2,33 @@
 
 Invariants
 ----------
-* Check and write are one transaction, committed before the mechanism reads data. A crash
-  afterwards leaves the charge spent; there are no refunds.
+* Whatever is decided is decided by `book`, in one transaction. This is what users hold in their hands.
 * The ceiling and the kind of filter live in the store and never change.
 * `clone`, `copy` and `deepcopy` return the same ledger; a pickle reopens the file; the pickle
   of an in-memory ledger is sealed.
-* Only public fields are written here. Members and coins are in the vault.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
-from skdpal.privacy import certificate, events
-from skdpal.privacy.accounting import epsilon_of_mu
+from skdpal.privacy import certificate
 from skdpal.privacy.accounts import ROOT
+from skdpal.privacy.book import Book
 from skdpal.privacy.budget import PrivacyBudget
+from skdpal.privacy.calibration import dearest
+from skdpal.privacy.database import address_of, create_file, text_of
 from skdpal.privacy.errors import LedgerError
-from skdpal.privacy.events import Event, mu_squared
+from skdpal.privacy.events import Event
 from skdpal.privacy.handle import Handle
-from skdpal.privacy.randomness import current_simulation
+from skdpal.privacy.journal import Journal
+from skdpal.privacy.planned import PlannedFilter
 from skdpal.privacy.sealed import SealedJournal, SealedVault
-from skdpal.privacy.state import Receipt, State, header_of, today
-from skdpal.privacy.store import Journal, Row, Transaction, create_file, file_of
-from skdpal.privacy.vault import Vault, vault_path
+from skdpal.privacy.state import Receipt, State, header_of
+from skdpal.privacy.vault import Vault, vault_of
 
 __all__ = ["PrivacyLedger"]
 
@@ -41,15 +40,20 @@ class PrivacyLedger:
     ----------
     budget : PrivacyBudget
         The ceiling. It can never be changed.
-    filter : {"gdp"}, default="gdp"
-        How releases add up. "gdp" sums μ², which is exact for Gaussian releases
-        under any adaptivity.
+    filter : {"gdp", "renyi", "planned"}, default="gdp"
+        How releases add up. "gdp" sums μ², which is exact for Gaussian releases under any adaptivity, and
+        takes others with a proven μ. "renyi" sums Rényi divergences, also of Poisson sampling and
+        repeat-and-select. "planned" allows one schedule, frozen now and priced by loss distributions.
+    order : float, optional
+        Of "renyi", above 1. Default: the order at which a Gaussian release needs least noise.
+    schedule : Schedule, sequence of events, or a plan, optional
+        What "planned" allows. With "renyi": its curve is the ceiling, at every order, in any sequence.
 
     Notes
     -----
-    ``PrivacyLedger(budget)`` lives in memory. `create` and `open` keep it in an SQLite file that
-    several processes may share. Beside the file lies ``<file>.vault`` with the members and the
-    secret of the coins: it stays in the hospital.
+    ``PrivacyLedger(budget)`` lives in memory. `create` and `open` keep it in an SQLite file, or in a
+    PostgreSQL database, that several processes may share. Beside the file lies ``<file>.vault`` with the
+    members and the secret of the coins: it stays in the hospital, as the tables ``vault_*`` of a database do.
 
     Examples
     --------
@@ -61,39 +65,47 @@ class PrivacyLedger:
     0.926
     >>> ledger.affords(events.gaussian(1.0))
     False
+    >>> ledger.headroom(lambda steps: events.gaussian(20.0, steps=steps))
+    75
     """
 
-    def __init__(self, budget: PrivacyBudget, filter: str = "gdp") -> None:
-        self._attach(Journal(None, header=header_of(budget, filter)), Vault(None, create=True))
+    def __init__(
+        self, budget: PrivacyBudget, filter: str = "gdp", *, order: float | None = None, schedule: Any = None
+    ) -> None:
+        header = header_of(budget, filter, order, schedule)
+        self._book = Book(Journal(None, header=header), Vault(None, create=True))
 
     @classmethod
-    def create(cls, url: str | os.PathLike[str], budget: PrivacyBudget, filter: str = "gdp") -> Self:
+    def create(
+        cls,
+        url: str | os.PathLike[str],
+        budget: PrivacyBudget,
+        filter: str = "gdp",
+        *,
+        order: float | None = None,
+        schedule: Any = None,
+    ) -> Self:
         """Make a durable ledger; an existing one is an error, never overwritten.
 
         Parameters
         ----------
         url : str or path
-            A file path or ``sqlite:///PATH``.
-        budget : PrivacyBudget
-            The ceiling.
-        filter : {"gdp"}, default="gdp"
-            How releases add up.
+            A file path, ``sqlite:///PATH`` or ``postgresql+psycopg://HOST/DATABASE``.
+        budget, filter, order, schedule
+            As for the class.
 
         Raises
         ------
         FileExistsError
             If the ledger or its vault exists.
         """
-        path = file_of(url)
-        header = header_of(budget, filter)
-        if vault_path(path).exists() and not path.exists():
-            raise FileExistsError(
-                f"{vault_path(path)} exists without its ledger. Restore the ledger or choose another path."
-            )
-        create_file(path)
-        self = cls.__new__(cls)
-        self._attach(Journal(path, header=header), Vault(vault_path(path), create=True))
-        return self
+        header, address = header_of(budget, filter, order, schedule), address_of(url)
+        if isinstance(address, Path):
+            vault = vault_of(address)
+            if isinstance(vault, Path) and vault.exists() and not address.exists():
+                raise FileExistsError(f"{vault} exists without its ledger. Restore the ledger or choose another path.")
+            create_file(address)
+        return cls._of(Book(Journal(address, header=header), Vault(vault_of(address), create=True)))
 
     @classmethod
     def open(cls, url: str | os.PathLike[str]) -> Self:
@@ -104,22 +116,20 @@ class PrivacyLedger:
         FileNotFoundError
             If it, or its vault, is missing: a lost ledger is never a fresh budget.
         """
-        path = file_of(url)
-        self = cls.__new__(cls)
-        self._attach(Journal(path), Vault(vault_path(path)))
-        return self
+        address = address_of(url)
+        return cls._of(Book(Journal(address), Vault(vault_of(address))))
 
     # -- what anybody may know ---------------------------------------------------------------
 
     @property
     def budget(self) -> PrivacyBudget:
         """The ceiling that the store was created with."""
-        return self._read().filter.budget
+        return self._book.read().filter.budget
 
     @property
     def filter(self) -> str:
         """The kind of filter that the store was created with."""
-        return self._read().filter.kind
+        return self._book.read().filter.kind
 
     @property
     def account(self) -> str:
@@ -134,51 +144,92 @@ class PrivacyLedger:
     @property
     def hidden_rounds(self) -> int:
         """How many rounds of hidden selection were begun."""
-        return self._read().hidden_rounds
+        return self._book.read().hidden_rounds
 
-    def spent(self, account: str = ROOT) -> float:
+    def spent(self, account: str = ROOT, *, cap: str | None = None) -> float:
         """ε spent so far by the most expensive leaf of an account: an odometer, not a guarantee.
 
         The guarantee is the ceiling. Whoever stops because of this reading has no
         right to quote it (docs/trusted_kernel.md, "Reading is not guaranteeing").
         """
-        return epsilon_of_mu(math.sqrt(self._read().accounts.spent(account)), self.budget.delta)
+        state = self._book.read()
+        return state.filter.spent(state.accounts, account, cap)
 
-    def affords(self, event: Event, account: str = ROOT) -> bool:
+    def affords(self, event: Event, account: str = ROOT, *, cap: str | None = None) -> bool:
         """Whether `charge` would say yes now. Costs nothing, reveals nothing."""
-        state = self._read()
-        return state.filter.affords(state.accounts, event, account)
+        state = self._book.read()
+        return state.filter.affords(state.accounts, event, account, cap)
 
-    def require(self, event: Event, label: str, account: str = ROOT) -> None:
+    def require(self, event: Event, label: str, account: str = ROOT, *, cap: str | None = None) -> None:
         """Raise `BudgetExhausted` if `charge` would; write nothing."""
-        state = self._read()
-        state.filter.require(state.accounts, event, label, account)
+        state = self._book.read()
+        state.filter.require(state.accounts, event, label, account, cap)
+
+    def headroom(self, make_event: Callable[[Any], Event], account: str = ROOT, *, cap: str | None = None) -> float:
+        """The parameter of the dearest event of a family that is still affordable.
+
+        Parameters
+        ----------
+        make_event : callable
+            Makes an event of a number of steps, a rate or an ε (dearer when it grows), or of a noise
+            multiplier (cheaper when it grows).
+        account, cap : str, optional
+            As in `charge`.
+
+        Returns
+        -------
+        float
+            The largest affordable parameter; of a noise multiplier the smallest. 0, or infinity, if there is none.
+        """
+        state = self._book.read()
+        if isinstance(state.filter, PlannedFilter):
+            raise LedgerError(
+                "A planned ledger has no headroom: its schedule is all that it allows. See certificate()."
+            )
+        return dearest(
+            make_event,
+            state.filter.epsilon_alone,
+            lambda event: state.filter.affords(state.accounts, event, account, cap),
+        )
 
     def receipts(self) -> list[Receipt]:
         """All charges, in order."""
-        return list(self._read().receipts)
+        return list(self._book.read().receipts)
 
     def accounts(self) -> list[str]:
         """The names of all leaves."""
-        return list(self._read().accounts.leaves)
+        return list(self._book.read().accounts.leaves)
 
-    def verify(self) -> str:
+    def verify(self, head: str | None = None) -> str:
         """Check the chain of the journal; return its head.
+
+        Parameters
+        ----------
+        head : str, optional
+            A head that was printed earlier and kept elsewhere: the journal must still contain it.
 
         Raises
         ------
         LedgerTampered
             If a row was changed, removed or added by another hand.
         """
-        return self._journal.verify()
+        return self._book.journal.verify(head)
 
     def certificate(self) -> dict[str, Any]:
         """What may be published about the guarantee, as a JSON-ready dict."""
-        return certificate.of(self._read(), head=self.verify())
+        return certificate.of(self._book.read(), head=self.verify())
 
     # -- what costs --------------------------------------------------------------------------
 
-    def charge(self, event: Event, label: str, account: str = ROOT, record_ids: Sequence[str] | None = None) -> Receipt:
+    def charge(
+        self,
+        event: Event,
+        label: str,
+        account: str = ROOT,
+        record_ids: Sequence[str] | None = None,
+        *,
+        cap: str | None = None,
+    ) -> Receipt:
         """Pay for a release before it happens.
 
         Parameters
@@ -192,6 +243,8 @@ class PrivacyLedger:
         record_ids : sequence of str, optional
             The patients whose rows will be read (see `skdpal.privacy.identities.identify`).
             They must all belong to `account`.
+        cap : str, optional
+            A part of the account made by `cap`, which pays as well.
 
         Returns
         -------
@@ -202,22 +255,14 @@ class PrivacyLedger:
         BudgetExhausted
             If a leaf cannot afford it. Nothing is written.
         """
-        with self._journal.transaction() as transaction:
-            state = self._replay(transaction)
-            state.accounts.check(account)
-            self._check_members(state, account, record_ids)
-            state.filter.require(state.accounts, event, label, account)
-            return self._append_charge(transaction, state, event, label, account)
+        return self._book.charge(event, label, account, record_ids, cap=cap)
 
     def reserve(self, event: Event, label: str, account: str = ROOT) -> Handle:
         """Charge a whole procedure as one receipt; return a handle that draws on it, and only on it."""
-        with self._journal.transaction() as transaction:
-            state = self._replay(transaction)
-            state.filter.require(state.accounts, event, label, account)
-            receipt = self._append_charge(transaction, state, event, label, account, reserve=True)
+        receipt = self._book.charge(event, label, account, reserve=True)
         return Handle(self, account, reservation=receipt.number)
 
-    def split(self, source: str, into: str, members: Sequence[Any]) -> Handle:
+    def split(self, source: str, into: str, members: Sequence[Any], *, epsilon: float | None = None) -> Handle:
         """Move patients out of a leaf into a new leaf that inherits what the old one paid.
 
         Splits are not receipts. Charge what the selection cost first (rule L5); the new leaf
@@ -229,6 +274,9 @@ class PrivacyLedger:
             An existing leaf, and the name of a new one.
         members : sequence
             The patients, as in `charge`; may be empty.
+        epsilon : float, optional
+            A lower ceiling for the new leaf and all leaves split from it, as a site or a consent group may
+            have. It must not depend on what the patients' data say.
 
         Returns
         -------
@@ -237,44 +285,60 @@ class PrivacyLedger:
         """
         if isinstance(members, str):
             raise ValueError("Expected members to be a sequence of patients, not a word. Pass [patient].")
-        with self._journal.transaction() as transaction:
-            self._append_split(transaction, self._replay(transaction), source, into, members)
+        self._book.split(source, into, members, epsilon)
         return self.within(into)
 
-    def within(self, account: str) -> Handle:
-        """A handle with this ledger's interface, bound to one account."""
-        self._read().accounts.check(account)
-        return Handle(self, account)
+    def cap(self, account: str, name: str, epsilon: float) -> Handle:
+        """Limit a part of an account, such as one modality: what is charged to it counts for both.
+
+        Parameters
+        ----------
+        account : str
+            Its leaves, and those split from them later, get the cap.
+        name : str
+            Public word, such as ``"rna"``.
+        epsilon : float
+            Ceiling of the part, from now on; it never changes. It limits how the account is used and is no
+            guarantee of its own: the headline is the patient's (docs/trusted_kernel.md).
+
+        Returns
+        -------
+        Handle
+            The part of the account.
+        """
+        self._book.cap(account, name, epsilon)
+        return self.within(account, cap=name)
+
+    def within(self, account: str, *, cap: str | None = None) -> Handle:
+        """A handle with this ledger's interface, bound to one account, or to one part of it."""
+        self._book.read().accounts.check(account, cap)
+        return Handle(self, account, cap=cap)
 
     def branch(self, source: str, into: str, members: Sequence[Any]) -> Handle:
         """A handle whose first charge also makes the split, in one transaction.
 
         Until then nothing is written: a refusal or bad input leaves every patient where they were.
         """
-        self._read().accounts.check_split(source, into)
+        self._book.read().accounts.check_split(source, into)
         return Handle(self, into, source=source, members=tuple(map(str, members)))
 
     def mark_void(self, reason: str) -> None:
         """Write that something left which no receipt pays for; the certificate will say so."""
-        with self._journal.transaction() as transaction:
-            if reason not in self._replay(transaction).void:
-                self._append(transaction, {"kind": "void", "reason": reason})
+        self._book.note(lambda state: [] if reason in state.void else [{"kind": "void", "reason": reason}])
 
     def mark_hidden_round(self) -> None:
         """Write that a hidden selection begins: from here on, row counts are private."""
-        with self._journal.transaction() as transaction:
-            self._replay(transaction)
-            self._append(transaction, {"kind": "hidden-round"})
+        self._book.note(lambda state: [{"kind": "hidden-round"}])
 
     # -- the hospital's side -----------------------------------------------------------------
 
     def accounts_of(self, record_ids: Sequence[str]) -> list[str]:
         """The leaf of each patient. Hospital only: never publish the answer."""
-        return self._vault.accounts_of(map(str, record_ids), self._read().splits)
+        return self._book.accounts_of(record_ids)
 
     def coin(self, label: str, record_id: str) -> float:
         """A secret uniform number in [0, 1) for one patient, the same for the same label."""
-        return self._vault.coin(label, str(record_id))
+        return self._book.vault.coin(label, str(record_id))
 
     # -- copies share ------------------------------------------------------------------------
 
@@ -288,113 +352,22 @@ class PrivacyLedger:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._journal.path is None:
-            return _sealed, (self._read(),)
-        return type(self).open, (str(self._journal.path),)
+        if self._book.journal.address is None:
+            return _sealed, (self._book.read(),)
+        return type(self).open, (text_of(self._book.journal.address),)
 
     def __repr__(self) -> str:
-        budget, where = self.budget, self._journal.path.name if self._journal.path else "in memory"
-        return f"<PrivacyLedger {where}: ε={budget.epsilon:g} at δ={budget.delta:g} committed, spent {self.spent():.2f} (odometer)>"
+        budget = self.budget
+        return f"<PrivacyLedger {self._book.journal.name}: ε={budget.epsilon:g} at δ={budget.delta:g} committed, spent {self.spent():.2f} (odometer)>"
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _attach(self, journal: Journal | SealedJournal, vault: Vault | SealedVault, state: State | None = None) -> None:
-        self._journal, self._vault = journal, vault
-        self._state, self._lock = State() if state is None else state, threading.RLock()
-
-    def _read(self) -> State:
-        with self._journal.transaction() as transaction:
-            return self._replay(transaction)
-
-    def _replay(self, transaction: Transaction | SealedJournal) -> State:
-        with self._lock:
-            for row in transaction.rows(self._state.seen):
-                self._state.apply(row)
-            if not self._state.header:
-                raise LedgerError("The store has no header: it is not a skdpal ledger. Open another file.")
-            return self._state
-
-    def _append(self, transaction: Transaction | SealedJournal, row: Row) -> Row:
-        self._check_mode()
-        return transaction.append({**row, "date": today()})
-
-    def _append_charge(
-        self,
-        transaction: Transaction | SealedJournal,
-        state: State,
-        event: Event,
-        label: str,
-        account: str,
-        *,
-        reserve: bool = False,
-    ) -> Receipt:
-        alone = epsilon_of_mu(math.sqrt(mu_squared(event)), state.filter.budget.delta)
-        priced = {"event": events.to_json(event), "label": str(label), "account": account, "epsilon": alone}
-        row = self._append(transaction, {"kind": "charge", **priced, "reserve": reserve})
-        return Receipt(row["number"], str(label), account, event, alone, row["date"])
-
-    def _append_split(
-        self, transaction: Transaction | SealedJournal, state: State, source: str, into: str, members: Sequence[str]
-    ) -> None:
-        state.accounts.check_split(source, into)
-        self._check_members(state, source, members)
-        row = self._append(transaction, {"kind": "split", "source": source, "into": into})
-        self._vault.move(
-            [str(member) for member in members], into, source, row["number"], state.splits
-        )  # an unfinished journal leaves them where they were
-
-    def _charge_branch(
-        self,
-        source: str,
-        into: str,
-        members: Sequence[str],
-        event: Event,
-        label: str,
-        record_ids: Sequence[str] | None,
-    ) -> Receipt:
-        if record_ids is not None and not set(map(str, record_ids)) <= set(members):
-            raise ValueError(
-                f"Expected rows of the members of {into!r} only. Pass the record_ids that made the branch."
-            )
-        with self._journal.transaction() as transaction:
-            state = self._replay(transaction)
-            state.filter.require(state.accounts, event, label, source)
-            self._append_split(transaction, state, source, into, members)
-            return self._append_charge(transaction, state, event, label, into)
-
-    def _draw(
-        self, reservation: int, event: Event, label: str, account: str, record_ids: Sequence[str] | None = None
-    ) -> Receipt:
-        with self._journal.transaction() as transaction:
-            state = self._replay(transaction)
-            state.require_reserved(reservation, event, label)
-            self._check_members(state, account, record_ids)
-            row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
-            self._append(transaction, row)
-            return next(receipt for receipt in state.receipts if receipt.number == reservation)
-
-    def _check_mode(self) -> None:
-        block = current_simulation()
-        token = self._state.header["simulation"]
-        if token != (block.token if block else None):
-            raise LedgerError(
-                "This ledger was made inside simulation() and can be charged only inside that block."
-                if token
-                else "A real ledger cannot be charged inside simulation(). Make one inside the block."
-            )
-
-    def _check_members(self, state: State, account: str, record_ids: Sequence[str] | None) -> None:
-        if record_ids is None or account == ROOT:
-            return
-        allowed = set(state.accounts.under(account))
-        leaves = self._vault.accounts_of(map(str, record_ids), state.splits)
-        if not allowed.issuperset(leaves):
-            raise ValueError(
-                f"Expected rows of patients of account {account!r} only. Pass their record_ids, or charge 'cohort'."
-            )
+    @classmethod
+    def _of(cls, book: Book) -> Self:
+        self = cls.__new__(cls)
+        self._book = book
+        return self
 
 
 def _sealed(state: State) -> PrivacyLedger:
-    ledger = PrivacyLedger.__new__(PrivacyLedger)
-    ledger._attach(SealedJournal(), SealedVault(), state)
-    return ledger
+    return PrivacyLedger._of(Book(SealedJournal(), SealedVault(), state))

@@ -5,34 +5,35 @@ Otherwise every worker process would own a budget of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from skdpal.privacy.errors import LedgerSealed
 
 __all__ = ["SealedJournal", "SealedVault"]
 
+T = TypeVar("T")
+
 
 class SealedJournal:
     """A journal without rows of its own, to which nothing can be added."""
 
-    path = None
+    address = None
+    name = "sealed copy"
 
-    @contextmanager
-    def transaction(self) -> Iterator[SealedJournal]:
-        """Itself."""
-        yield self
+    def read(self, work: Callable[[Any], T]) -> T:
+        """The result of `work` on what came with the pickle."""
+        return work(self)
 
-    def rows(self, first: int = 0) -> list[Any]:
+    def rows(self, first: int, head: str) -> tuple[list[Any], str]:
         """None: the state came with the pickle."""
-        return []
+        return [], head
 
-    def append(self, row: Any) -> NoReturn:
+    def write(self, work: Callable[[Any], T]) -> NoReturn:
         """Refuse."""
         _refuse()
 
-    def verify(self) -> NoReturn:
+    def verify(self, head: str | None = None) -> NoReturn:
         """Refuse."""
         _refuse()
 

@@ -5,24 +5,26 @@ Only public fields pass through here: events, labels, names of accounts, days.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from skdpal.privacy import events
-from skdpal.privacy.accounting import epsilon_of_mu
-from skdpal.privacy.accounts import POOL, Accounts
+from skdpal.privacy.accounts import POOL, ROOT, Accounts
+from skdpal.privacy.amounts import Amounts, add, fits
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerTampered
-from skdpal.privacy.events import Event, mu_squared
-from skdpal.privacy.filter import GdpFilter
+from skdpal.privacy.events import Event
+from skdpal.privacy.filters import Filter, GdpFilter, RenyiFilter
+from skdpal.privacy.journal import GENESIS, Row
+from skdpal.privacy.planned import PlannedFilter, Schedule
 from skdpal.privacy.randomness import current_simulation
-from skdpal.privacy.store import Row
 from skdpal.privacy.validation import check_one_of
 
 __all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Receipt:
         ε of this release alone, at the ledger's δ.
     date : str
         Day, UTC, ISO 8601.
+    cap : str or None
+        The part of the account, such as a modality, that also paid.
     """
 
     number: int
@@ -49,6 +53,7 @@ class Receipt:
     event: Event
     epsilon: float
     date: str
+    cap: str | None = None
 
 
 @dataclass
@@ -56,27 +61,39 @@ class State:
     """Everything that follows from the rows seen so far."""
 
     seen: int = 0
+    head: str = GENESIS
     header: Row = field(default_factory=dict)
-    accounts: Accounts = field(default_factory=Accounts)
     receipts: list[Receipt] = field(default_factory=list)
-    reserved: dict[int, tuple[float, list[float]]] = field(default_factory=dict)  # μ² of each, and the draws on it
+    reserved: dict[int, tuple[Receipt, Amounts]] = field(default_factory=dict)  # with what was drawn
     splits: dict[str, int] = field(default_factory=lambda: {POOL: 0})  # row of the split that made each leaf
     void: list[str] = field(default_factory=list)
     hidden_rounds: int = 0
 
-    _filter: GdpFilter | None = None
+    _filter: Filter | None = None
+    _accounts: Accounts | None = None
 
     @property
-    def filter(self) -> GdpFilter:
+    def filter(self) -> Filter:
         """What decides; fixed by the header."""
         if self._filter is None:
             raise LedgerError("The store has no header: it is not a skdpal ledger. Open another file.")
         return self._filter
 
+    @property
+    def accounts(self) -> Accounts:
+        """Who paid what."""
+        if self._accounts is None:
+            self._accounts = Accounts(self.filter.ceiling)
+        return self._accounts
+
     def apply(self, row: Row) -> None:
         """Take one more row into account; what cannot be understood is an error, never skipped."""
         try:
-            self._apply(row)
+            kind = row["kind"]
+            if kind not in _APPLY:
+                raise LedgerError(f"The ledger holds an unknown kind of row, {kind!r}. Update skdpal to use it.")
+            _APPLY[kind](self, row)
+            self.seen = row["number"] + 1
         except (KeyError, TypeError, ValueError) as error:
             raise LedgerTampered(
                 f"Row {self.seen} of the journal cannot be understood. Run verify(); update skdpal or restore the store."
@@ -84,11 +101,12 @@ class State:
 
     def require_reserved(self, reservation: int, event: Event, label: str) -> None:
         """Raise `BudgetExhausted` if a reservation has not enough left for a release."""
-        reserved, drawn = self.reserved[reservation]
-        if math.fsum([*drawn, mu_squared(event)]) > reserved:
-            budget, left = self.filter.budget, max(reserved - math.fsum(drawn), 0.0)
-            amounts = (mu_squared(event), left, self.accounts.spent())
-            price, rest, spent = (epsilon_of_mu(math.sqrt(mu2), budget.delta) for mu2 in amounts)
+        receipt, drawn = self.reserved[reservation]
+        filter, budget = self.filter, self.filter.budget
+        reserved = filter.price(receipt.event)
+        if not fits(add(drawn, filter.price(event)), reserved):
+            left = tuple(whole - part for whole, part in zip(reserved, drawn, strict=True))
+            price, rest, spent = filter.epsilon_alone(event), filter.epsilon(left), filter.spent(self.accounts, ROOT)
             raise BudgetExhausted(
                 f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left (spent {spent:.2f} of "
                 f"{budget.epsilon:.2f} in all). Reserve for every fit that will run; see BudgetGuard.",
@@ -97,53 +115,63 @@ class State:
                 ceiling=budget.epsilon,
             )
 
-    def _apply(self, row: Row) -> None:
-        kind = row.get("kind")
-        if kind == "header":
-            self._open(row)
-        elif kind == "charge":
-            event = events.from_json(row["event"])
-            self.accounts.charge(row["account"], mu_squared(event), mu_squared(event, replace_one=True))
-            self.receipts.append(
-                Receipt(row["number"], row["label"], row["account"], event, row["epsilon"], row["date"])
-            )
-            if row["reserve"]:
-                self.reserved[row["number"]] = (mu_squared(event), [])
-        elif kind == "draw":
-            self.reserved[row["reservation"]][1].append(mu_squared(events.from_json(row["event"])))
-        elif kind == "split":
-            self.accounts.split(row["source"], row["into"])
-            self.splits[row["into"]] = row["number"]
-        elif kind == "void":
-            self.void.append(row["reason"])
-        elif kind == "hidden-round":
-            self.hidden_rounds += 1
-        else:
-            raise LedgerError(f"The ledger holds an unknown kind of row, {kind!r}. Update skdpal to use it.")
-        self.seen = row["number"] + 1
-
     def _open(self, row: Row) -> None:
         if self.header:
             raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")
         if row.get("schema") != SCHEMA:
             raise LedgerError(f"The ledger has schema {row.get('schema')!r}, not {SCHEMA}. Update skdpal to use it.")
-        if row["filter"] != GdpFilter.kind:
-            raise LedgerError(f"The ledger has an unknown filter, {row['filter']!r}. Update skdpal to use it.")
-        self.header = row
-        self._filter = GdpFilter(PrivacyBudget(row["epsilon"], row["delta"]))
+        self._filter, self.header = _filter_of(row), row
+
+    def _charge(self, row: Row) -> None:
+        event = events.from_json(row["event"])
+        self.accounts.charge(row["account"], self.filter.price(event), row["cap"])
+        receipt = Receipt(row["number"], row["label"], row["account"], event, row["epsilon"], row["date"], row["cap"])
+        self.receipts.append(receipt)
+        if row["reserve"]:
+            self.reserved[row["number"]] = receipt, tuple(0 for _ in self.filter.ceiling)
+
+    def _draw(self, row: Row) -> None:
+        receipt, drawn = self.reserved[row["reservation"]]
+        price = self.filter.price(events.from_json(row["event"]))
+        self.reserved[receipt.number] = receipt, add(drawn, price)
+
+    def _split(self, row: Row) -> None:
+        ceiling = None if row["epsilon"] is None else self.filter.ceiling_of(row["epsilon"])
+        self.accounts.split(row["source"], row["into"], ceiling)
+        self.splits[row["into"]] = row["number"]
+
+    def _cap(self, row: Row) -> None:
+        self.accounts.cap(row["account"], row["name"], self.filter.ceiling_of(row["epsilon"]))
+
+    def _void(self, row: Row) -> None:
+        self.void.append(row["reason"])
+
+    def _hide(self, row: Row) -> None:
+        self.hidden_rounds += 1
 
 
-def header_of(budget: PrivacyBudget, filter: str) -> Row:
+_APPLY: Mapping[str, Callable[[State, Row], None]] = {
+    "header": State._open,
+    "charge": State._charge,
+    "draw": State._draw,
+    "split": State._split,
+    "cap": State._cap,
+    "void": State._void,
+    "hidden-round": State._hide,
+}
+
+
+def header_of(budget: PrivacyBudget, filter: str, order: float | None = None, schedule: Any = None) -> Row:
     """The first row of a new ledger: everything that never changes."""
     if not isinstance(budget, PrivacyBudget):
         raise TypeError(f"Expected budget to be a PrivacyBudget. Found {type(budget).__name__}.")
-    check_one_of("filter", filter, [GdpFilter.kind])
     block = current_simulation()
     return {
         "schema": SCHEMA,
         "filter": filter,
         "epsilon": budget.epsilon,
         "delta": budget.delta,
+        **_new_filter(budget, filter, order, schedule).header(),
         "adjacency": "zero-out",
         "unit": "patient",
         "simulation": block.token if block else None,
@@ -154,3 +182,37 @@ def header_of(budget: PrivacyBudget, filter: str) -> Row:
 def today() -> str:
     """The day, in UTC. Finer times would tell how long the pathologist was busy, and so with how many."""
     return datetime.now(UTC).date().isoformat()
+
+
+def _new_filter(budget: PrivacyBudget, kind: str, order: float | None, schedule: Any) -> Filter:
+    check_one_of("filter", kind, ["gdp", "renyi", "planned"])
+    if order is not None and (kind != "renyi" or schedule is not None):
+        raise ValueError(
+            f"Expected order= with filter='renyi' and no schedule. Found filter={kind!r}. Leave order out."
+        )
+    if (schedule is None and kind == "planned") or (schedule is not None and kind == "gdp"):
+        raise ValueError(
+            f"Expected schedule= for filter='planned', and none for 'gdp'. Found filter={kind!r}. See skdpal.privacy.Schedule."
+        )
+    if kind == "gdp":
+        return GdpFilter(budget)
+    if schedule is None:
+        return RenyiFilter.at_one_order(budget, order)
+    steps = getattr(schedule, "schedule", schedule)  # a plan holds one
+    frozen = steps if isinstance(steps, Schedule) else Schedule(steps)
+    return PlannedFilter.freeze(budget, frozen) if kind == "planned" else RenyiFilter.along(budget, frozen.event)
+
+
+def _filter_of(header: Row) -> Filter:
+    """The filter of a first row, as it was when the ledger was created."""
+    budget = PrivacyBudget(header["epsilon"], header["delta"])
+    if header["filter"] == GdpFilter.kind:
+        return GdpFilter(budget)
+    if header["filter"] == RenyiFilter.kind:
+        return RenyiFilter(budget, header["orders"], header["curve"])
+    if header["filter"] == PlannedFilter.kind:
+        schedule = Schedule.from_json(header["schedule"])
+        if schedule.digest != header["digest"]:
+            raise ValueError("The schedule is not the one that was frozen.")
+        return PlannedFilter(budget, schedule)
+    raise LedgerError(f"The ledger has an unknown filter, {header['filter']!r}. Update skdpal to use it.")

@@ -33,8 +33,7 @@ def learner(embedded, ledger):
 
 
 def rows_of(ledger):
-    with ledger._journal.transaction() as transaction:
-        return transaction.rows()
+    return ledger._book.journal.read(lambda transaction: transaction.rows()[0])
 
 
 def test_every_cohort_pays_once_and_the_study_costs_one_release(learner, embedded):

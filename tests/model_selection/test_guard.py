@@ -81,8 +81,7 @@ def test_a_search_is_one_receipt(tmp_path, n_jobs):
 
 
 def rows_of(ledger):
-    with ledger._journal.transaction() as transaction:
-        return transaction.rows()
+    return ledger._book.journal.read(lambda transaction: transaction.rows()[0])
 
 
 def test_public_scores_leave_the_certificate_valid(ledger):

@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from skdpal import BudgetExhausted, BudgetGuard, DPPrototypeClassifier, PrivacyBudget, PrivacyLeakWarning, PrivacyLedger
 from skdpal.model_selection import price_of
 from skdpal.privacy import LedgerSealed, events
+from skdpal.privacy.accounting import mu_squared
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 3)), np.array(["a", "b"] * 15)
@@ -122,7 +123,7 @@ def test_whatever_is_not_known_costs_infinity():
     for part in (Unknown(), LogisticRegression(), StandardScaler()):
         price = price_of(Pipeline([("first", part), ("last", MODEL)]), X)
         assert type(part).__name__ in price.culprit
-        assert events.mu_squared(price.event) == float("inf")
+        assert mu_squared(price.event) == float("inf")
 
 
 def test_a_search_inside_a_pipeline_is_priced_like_the_search():

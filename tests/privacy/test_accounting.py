@@ -11,8 +11,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
-from skdpal.privacy.accounting import ceiling_mu_squared, delta_of_mu, epsilon_of_mu, price
-from skdpal.privacy.events import mu_squared
+from skdpal.privacy.accounting import ceiling_mu_squared, delta_of_mu, epsilon_of_mu, mu_squared
+from skdpal.privacy.filters import GdpFilter, RenyiFilter
 
 SIGMAS = st.floats(0.3, 50)
 
@@ -68,14 +68,17 @@ def test_epsilon_is_the_smallest_that_meets_delta_and_errs_upwards(mu, exponent)
 
 @given(sigma=SIGMAS, steps=st.integers(1, 200))
 def test_composing_k_times_is_k_steps(sigma, steps):
-    once = price([events.gaussian(sigma, steps)])
-    assert price([events.gaussian(sigma)] * steps) == pytest.approx(once, rel=1e-12)
-    assert price([events.composed([events.gaussian(sigma)] * steps)]) == pytest.approx(once, rel=1e-12)
+    once = mu_squared(events.gaussian(sigma, steps))
+    assert mu_squared(events.composed([events.gaussian(sigma)] * steps)) == pytest.approx(once, rel=1e-12)
+    assert mu_squared(events.composed([events.gaussian(sigma)], count=steps)) == pytest.approx(once, rel=1e-12)
 
 
 @given(st.permutations([0.7, 1.3, 2.0, 5.5]))
 def test_order_does_not_matter(sigmas):
-    assert price(map(events.gaussian, sigmas)) == price(map(events.gaussian, sorted(sigmas)))
+    there, back = (events.composed(list(map(events.gaussian, order))) for order in (sigmas, sorted(sigmas)))
+    assert mu_squared(there) == mu_squared(back)
+    for filter in (GdpFilter(PrivacyBudget(9.0)), RenyiFilter.at_one_order(PrivacyBudget(9.0))):
+        assert filter.price(there) == filter.price(back)
 
 
 @given(sigma=SIGMAS, more=st.floats(1.0001, 3))

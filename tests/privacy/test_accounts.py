@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, events
-from skdpal.privacy.accounts import POOL, Accounts
-from skdpal.privacy.filter import GdpFilter
+from skdpal.privacy.accounts import POOL, ROOT, Accounts
+from skdpal.privacy.amounts import ceil_of, floor_of, value_of
+from skdpal.privacy.filters import GdpFilter
 
 PATIENTS = [f"p{number}" for number in range(6)]
 SITES = ["cohort/site-0", "cohort/site-1"]  # inner accounts; leaves are split off under them
@@ -47,59 +48,72 @@ def test_a_leaf_has_paid_what_its_patients_would_have_paid_one_by_one(history):
             ledger.split(leaf, into=into, members=members)
             leaf_of |= dict.fromkeys(members, into)
     assert ledger.accounts_of(PATIENTS) == list(leaf_of.values())
-    state = ledger._read().accounts
+    accounts = ledger._book.read().accounts
+
+    def spent(account=ROOT):
+        return value_of(accounts.spent(account)[0])
+
     for patient in PATIENTS:
-        assert state.spent(leaf_of[patient]) == pytest.approx(math.fsum(own[patient]), rel=1e-9)
-    assert state.spent() >= max(math.fsum(paid) for paid in own.values()) * (1 - 1e-9)
+        assert spent(leaf_of[patient]) == pytest.approx(math.fsum(own[patient]), rel=1e-9)
+    assert spent() >= max(math.fsum(paid) for paid in own.values()) * (1 - 1e-9)
     for site in SITES:
         below = [leaf for leaf in ledger.accounts() if contains(site, leaf)]
-        assert not below or state.spent(site) == max(state.spent(leaf) for leaf in below)
+        assert not below or spent(site) == max(spent(leaf) for leaf in below)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(STEP, max_size=14), st.sampled_from(["cohort", POOL, *SITES]), st.floats(0.2, 5))
 def test_a_charge_is_affordable_exactly_if_every_leaf_below_can_pay(history, account, sigma):
-    accounts = Accounts()
+    event, ceilings = events.gaussian(sigma), GdpFilter(PrivacyBudget(2.0))
+    accounts = Accounts(ceilings.ceiling)
     for number, (kind, pick, what, above) in enumerate(history):
         leaf = list(accounts.leaves)[pick % len(accounts.leaves)]
         if kind == "charge":
-            accounts.charge(leaf, what**-2, what**-2)
+            accounts.charge(leaf, ceil_of([what**-2]))
         else:
             accounts.split(leaf, f"{above}/leaf-{number}")
-    event, ceilings = events.gaussian(sigma), GdpFilter(PrivacyBudget(2.0))
-    below = [paid for leaf, paid in accounts.leaves.items() if contains(account, leaf)]
+    below = [value_of(paid.paid[0]) for leaf, paid in accounts.leaves.items() if contains(account, leaf)]
     if below:
-        able = all(math.fsum(paid) + sigma**-2 <= ceilings.ceiling for paid in below)
+        able = all(paid + sigma**-2 <= value_of(ceilings.ceiling[0]) for paid in below)
         assert ceilings.affords(accounts, event, account) == able
 
 
-def test_a_new_leaf_inherits_and_then_pays_for_itself():
-    accounts = Accounts()
-    accounts.charge(POOL, 1.0, 2.0)
+@pytest.fixture
+def accounts():
+    """A pool that may pay 9.5."""
+    return Accounts(floor_of([9.5]))
+
+
+def spent(accounts, account=ROOT):
+    return value_of(accounts.spent(account)[0])
+
+
+def pay(accounts, account, price):
+    accounts.charge(account, ceil_of([price]))
+
+
+def test_a_new_leaf_inherits_and_then_pays_for_itself(accounts):
+    pay(accounts, POOL, 1.0)
     accounts.split(POOL, "cohort/a")
-    accounts.charge("cohort/a", 3.0, 3.0)
-    accounts.charge("cohort", 0.5, 0.5)
-    assert accounts.spent(POOL) == 1.5
-    assert accounts.spent("cohort/a") == 4.5
-    assert accounts.spent() == 4.5
-    assert accounts.spent(replace_one=True) == 5.5
+    pay(accounts, "cohort/a", 3.0)
+    pay(accounts, "cohort", 0.5)
+    assert spent(accounts, POOL) == pytest.approx(1.5)
+    assert spent(accounts, "cohort/a") == spent(accounts) == pytest.approx(4.5)
 
 
-def test_an_inner_account_charges_every_leaf_below():
-    accounts = Accounts()
+def test_an_inner_account_charges_every_leaf_below(accounts):
     accounts.split(POOL, "cohort/site-1/a")
     accounts.split(POOL, "cohort/site-1/b")
-    accounts.charge("cohort/site-1", 1.0, 1.0)
-    assert [accounts.spent(leaf) for leaf in accounts.leaves] == [0, 1, 1]
+    pay(accounts, "cohort/site-1", 1.0)
+    assert [spent(accounts, leaf) for leaf in accounts.leaves] == pytest.approx([0, 1, 1])
 
 
-def test_names_that_only_look_alike_are_apart():
-    accounts = Accounts()
+def test_names_that_only_look_alike_are_apart(accounts):
     accounts.split(POOL, "cohort/pool2")
     accounts.split(POOL, "cohort/a")
     accounts.split(POOL, "cohort/a.1")
-    accounts.charge("cohort/a", 1.0, 1.0)
-    assert [accounts.spent(leaf) for leaf in accounts.leaves] == [0, 0, 1, 0]
+    pay(accounts, "cohort/a", 1.0)
+    assert [spent(accounts, leaf) for leaf in accounts.leaves] == pytest.approx([0, 0, 1, 0])
 
 
 @pytest.mark.parametrize(
@@ -119,19 +133,18 @@ def test_names_that_only_look_alike_are_apart():
         (POOL, 3, "name like"),
     ],
 )
-def test_bad_splits_are_refused(source, into, words):
+def test_bad_splits_are_refused(accounts, source, into, words):
     with pytest.raises(ValueError, match=words):
-        Accounts().split(source, into)
+        accounts.split(source, into)
 
 
-def test_a_leaf_cannot_be_split_into_above_or_below_another():
-    accounts = Accounts()
+def test_a_leaf_cannot_be_split_into_above_or_below_another(accounts):
     accounts.split(POOL, "cohort/site/a")
     for into in ("cohort/site", "cohort/site/a/b"):
         with pytest.raises(ValueError, match="meets the existing account 'cohort/site/a'"):
             accounts.split(POOL, into)
 
 
-def test_an_unknown_account_names_the_known():
+def test_an_unknown_account_names_the_known(accounts):
     with pytest.raises(ValueError, match="'cohort/pool'"):
-        Accounts().charge("cohort/round-9", 1.0, 1.0)
+        pay(accounts, "cohort/round-9", 1.0)

@@ -48,7 +48,7 @@ def test_it_leads_with_the_ceiling_and_names_everything(ledger):
 def test_a_receipt_says_what_who_when_and_how_much(ledger):
     ledger.charge(events.gaussian(4.0), "fit")
     (receipt,) = ledger.certificate()["receipts"]
-    assert set(receipt) == {"number", "label", "account", "event", "epsilon", "date"}
+    assert set(receipt) == {"number", "label", "account", "event", "epsilon", "date", "cap"}
     assert (receipt["label"], receipt["account"]) == ("fit", "cohort")
     assert receipt["epsilon"] == pytest.approx(independent_epsilon(1 / 4, 1e-5), rel=1e-6)
     assert events.from_json(receipt["event"]) == events.gaussian(4.0)
@@ -69,7 +69,7 @@ def test_hidden_rounds_are_named(ledger):
 
 
 def test_it_does_not_depend_on_who_or_how_many(budget, monkeypatch):
-    monkeypatch.setattr("skdpal.privacy.ledger.today", lambda: "2026-01-01")  # the day is all that may differ
+    monkeypatch.setattr("skdpal.privacy.book.today", lambda: "2026-01-01")  # the day is all that may differ
     certificates = []
     for members in ([], ["Ann-1", "Bob-2"], ["Zoe-3"]):
         ledger = PrivacyLedger(budget)

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from skdpal.privacy import LedgerError, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
+from skdpal.privacy.book import Book
 from skdpal.privacy.vault import Vault
 
 FULL = (
@@ -20,7 +21,7 @@ def crash(monkeypatch, call):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(PrivacyLedger, "_append_charge", die)
+        patch.setattr(Book, "_append_charge", die)
         with pytest.raises(KeyboardInterrupt):
             call()
 
@@ -90,7 +91,7 @@ def test_a_vault_that_cannot_be_written_makes_no_account(each, monkeypatch, jour
 def test_a_file_that_is_read_only_or_full_is_not_charged(durable, path, setting):
     durable.charge(events.gaussian(20.0), "before")
 
-    @sa.event.listens_for(durable._journal._engine, "connect")
+    @sa.event.listens_for(durable._book.journal._database._engine, "connect")
     def restrict(connection, record):
         connection.execute(setting)
 

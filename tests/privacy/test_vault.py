@@ -37,8 +37,7 @@ def test_coins_come_from_nowhere_but_the_vault(tmp_path, budget):
     """Two hospitals with the same patients, or an outsider who knows the ledger, toss other coins."""
     first, second = (PrivacyLedger.create(tmp_path / name, budget) for name in ("a.ledger", "b.ledger"))
     assert first.coin("round", "p") != second.coin("round", "p")
-    with first._vault._engine.begin() as connection:
-        secret = connection.exec_driver_sql("SELECT value FROM secret").scalar_one()
+    secret = first._book.vault._secret
     assert len(secret) == 32
     assert secret not in (tmp_path / "a.ledger").read_bytes()
     assert (tmp_path / "a.ledger.vault").stat().st_mode & 0o777 == 0o600
@@ -50,7 +49,7 @@ def test_members_are_kept_as_keyed_digests_and_in_the_vault_only(tmp_path, budge
     ledger.split("cohort/a", "cohort/b", ["bob"])
     ledger.split(POOL, "cohort/c", [])
     assert ledger.accounts_of(["ann", "bob", "eve"]) == ["cohort/a", "cohort/b", POOL]
-    digest = ledger._vault._digest("ann").hex().encode()
+    digest = ledger._book.vault._digest("ann").hex().encode()
     assert digest in (tmp_path / "a.ledger.vault").read_bytes()
     assert b"ann" not in (tmp_path / "a.ledger.vault").read_bytes()
     for trace in (b"ann", digest, hashlib.sha256(b"ann").hexdigest().encode()):

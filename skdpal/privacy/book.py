@@ -1,0 +1,209 @@
+"""Where it is decided: replay, check, append, in one transaction.
+
+Invariants
+----------
+* Check and write are one transaction, committed before the mechanism reads data. A crash
+  afterwards leaves the charge spent; there are no refunds.
+* Only public fields are written to the journal. Members and coins are in the vault.
+* A ledger of a simulation can be charged in its block only, and a real one in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from skdpal.privacy import events
+from skdpal.privacy.accounts import ROOT
+from skdpal.privacy.errors import LedgerError
+from skdpal.privacy.events import Event
+from skdpal.privacy.journal import Journal, Row, Transaction
+from skdpal.privacy.planned import PlannedFilter
+from skdpal.privacy.randomness import current_simulation
+from skdpal.privacy.sealed import SealedJournal, SealedVault
+from skdpal.privacy.state import Receipt, State, today
+from skdpal.privacy.vault import Vault
+
+__all__ = ["Book"]
+
+
+class Book:
+    """A journal with its vault, and what is known of them.
+
+    Parameters
+    ----------
+    journal : Journal or SealedJournal
+    vault : Vault or SealedVault
+    state : State, optional
+        What is known already.
+    """
+
+    def __init__(
+        self, journal: Journal | SealedJournal, vault: Vault | SealedVault, state: State | None = None
+    ) -> None:
+        self.journal, self.vault = journal, vault
+        self._state = State() if state is None else state
+
+    def read(self) -> State:
+        """What is known now."""
+        return self.journal.read(self._replay)
+
+    def charge(
+        self,
+        event: Event,
+        label: str,
+        account: str,
+        record_ids: Sequence[str] | None = None,
+        *,
+        cap: str | None = None,
+        reserve: bool = False,
+    ) -> Receipt:
+        """Write a receipt if every leaf at or below an account can pay."""
+        alone = self.read().filter.epsilon_alone(event)  # may take long: not while others wait
+
+        def pay(transaction: Transaction) -> Receipt:
+            state = self._replay(transaction)
+            if reserve and isinstance(state.filter, PlannedFilter):
+                raise LedgerError("A planned ledger reserves nothing: put every fit into its schedule.")
+            self._check_members(state, account, record_ids)
+            state.filter.require(state.accounts, event, label, account, cap)
+            return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve)
+
+        return self.journal.write(pay)
+
+    def draw(
+        self, reservation: int, event: Event, label: str, account: str, record_ids: Sequence[str] | None
+    ) -> Receipt:
+        """Take from what was reserved; return the receipt of the reservation."""
+
+        def take(transaction: Transaction) -> Receipt:
+            state = self._replay(transaction)
+            state.require_reserved(reservation, event, label)
+            self._check_members(state, account, record_ids)
+            row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
+            self._append(transaction, row)
+            return state.reserved[reservation][0]
+
+        return self.journal.write(take)
+
+    def split(self, source: str, into: str, members: Iterable[Any], epsilon: float | None) -> None:
+        """Move patients out of a leaf into a new one."""
+        patients = [str(member) for member in members]
+
+        def move(transaction: Transaction) -> None:
+            state = self._replay(transaction)
+            state.filter.require_split(state.accounts, source, into)
+            self._append_split(transaction, state, source, into, patients, epsilon)
+
+        self.journal.write(move)
+
+    def branch(
+        self,
+        source: str,
+        into: str,
+        members: Sequence[str],
+        event: Event,
+        label: str,
+        record_ids: Sequence[str] | None,
+    ) -> Receipt:
+        """Split, and charge the new leaf, or neither."""
+        if record_ids is not None and not set(map(str, record_ids)) <= set(members):
+            raise ValueError(
+                f"Expected rows of the members of {into!r} only. Pass the record_ids that made the branch."
+            )
+        alone = self.read().filter.epsilon_alone(event)
+
+        def move_and_pay(transaction: Transaction) -> Receipt:
+            state = self._replay(transaction)
+            state.filter.require_branch(state.accounts, source, into, event, label)
+            self._append_split(transaction, state, source, into, members, None)
+            return self._append_charge(transaction, event, label, into, alone)
+
+        return self.journal.write(move_and_pay)
+
+    def cap(self, account: str, name: str, epsilon: float) -> None:
+        """Limit a part of an account from now on."""
+
+        def limit(transaction: Transaction) -> None:
+            state = self._replay(transaction)
+            state.accounts.check_cap(account, name)
+            state.filter.ceiling_of(epsilon)
+            self._append(transaction, {"kind": "cap", "account": account, "name": name, "epsilon": float(epsilon)})
+
+        self.journal.write(limit)
+
+    def note(self, rows_of: Callable[[State], list[Row]]) -> None:
+        """Append rows that cost nothing."""
+
+        def append(transaction: Transaction) -> None:
+            for row in rows_of(self._replay(transaction)):
+                self._append(transaction, row)
+
+        self.journal.write(append)
+
+    def accounts_of(self, record_ids: Iterable[str]) -> list[str]:
+        """The leaf of each patient."""
+        return self.vault.accounts_of(map(str, record_ids), self.read().splits)
+
+    def _replay(self, transaction: Transaction | SealedJournal) -> State:
+        """What is known, brought up to date; the journal's lock keeps other threads out."""
+        state = self._state
+        rows, head = transaction.rows(state.seen, state.head)
+        for row in rows:
+            state.apply(row)
+        state.head = head
+        if not state.header:
+            raise LedgerError("The store has no header: it is not a skdpal ledger. Open another file.")
+        return state
+
+    def _append(self, transaction: Transaction, row: Row) -> Row:
+        block = current_simulation()
+        token = self._state.header["simulation"]
+        if token != (block.token if block else None):
+            raise LedgerError(
+                "This ledger was made inside simulation() and can be charged only inside that block."
+                if token
+                else "A real ledger cannot be charged inside simulation(). Make one inside the block."
+            )
+        return transaction.append({**row, "date": today()})
+
+    def _append_charge(
+        self,
+        transaction: Transaction,
+        event: Event,
+        label: str,
+        account: str,
+        alone: float,
+        *,
+        cap: str | None = None,
+        reserve: bool = False,
+    ) -> Receipt:
+        priced = {"event": events.to_json(event), "label": str(label), "account": account, "cap": cap, "epsilon": alone}
+        row = self._append(transaction, {"kind": "charge", **priced, "reserve": reserve})
+        return Receipt(row["number"], str(label), account, event, alone, row["date"], cap)
+
+    def _append_split(
+        self,
+        transaction: Transaction,
+        state: State,
+        source: str,
+        into: str,
+        members: Sequence[str],
+        epsilon: float | None,
+    ) -> None:
+        ceiling = None if epsilon is None else state.filter.ceiling_of(epsilon)
+        state.accounts.check_split(source, into, ceiling)
+        self._check_members(state, source, members)
+        row = self._append(transaction, {"kind": "split", "source": source, "into": into, "epsilon": epsilon})
+        # an unfinished journal leaves them where they were
+        self.vault.move(members, into, source, row["number"], state.splits)
+
+    def _check_members(self, state: State, account: str, record_ids: Sequence[str] | None) -> None:
+        state.accounts.check(account)
+        if record_ids is None or account == ROOT:
+            return
+        allowed = set(state.accounts.under(account))
+        if not allowed.issuperset(self.vault.accounts_of(map(str, record_ids), state.splits)):
+            raise ValueError(
+                f"Expected rows of patients of account {account!r} only. Pass their record_ids, or charge 'cohort'."
+            )
