@@ -3,7 +3,7 @@
 Invariants
 ----------
 * Outside `simulation`, every draw that a guarantee rests on comes from the operating system:
-  noise through OpenDP's float-safe Gaussian sampler, coins and secrets through `os.urandom`.
+  noise through OpenDP's float-safe samplers, coins and secrets through `os.urandom`.
   No seed, no `random_state`, no global generator is read. Two fits that share a seed would
   differ by exactly one patient.
 * `simulation(seed)` is the only seeded mode. It ends with its block, does not reach other
@@ -17,26 +17,29 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skdpal.privacy.errors import PrivacyLeakWarning
-from skdpal.privacy.validation import check_count, check_real
+from skdpal.privacy.samplers import Sampler, SeededSampler, SystemSampler
+from skdpal.privacy.validation import check_count, check_one_of, check_real
 
-__all__ = ["Simulation", "current_simulation", "entropy", "perturb", "simulation"]
+__all__ = ["Simulation", "current_simulation", "entropy", "perturb", "sampler", "simulation"]
 
 
-class Simulation:
+_SYSTEM = SystemSampler()
+
+
+class Simulation(SeededSampler):
     """One block of reproducible randomness; `token` tells its ledgers from others'."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__(seed)
         self.seed = seed
         self.token = os.urandom(16).hex()
         self.pid = os.getpid()
-        self.stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
 
 
 _CURRENT: contextvars.ContextVar[Simulation | None] = contextvars.ContextVar("skdpal_simulation", default=None)
@@ -99,34 +102,35 @@ def simulation(seed: int) -> Iterator[Simulation]:
         _CURRENT.reset(reset)
 
 
+def sampler() -> Sampler:
+    """Where noise comes from now: the operating system, or the simulation's stream."""
+    return current_simulation() or _SYSTEM
+
+
 def entropy(size: int) -> bytes:
     """`size` secret bytes: from the operating system, or from the simulation's stream."""
-    block = current_simulation()
-    return os.urandom(size) if block is None else block.stream.bytes(size)
+    return sampler().bytes(size)
 
 
-def perturb(values: Any, scale: float) -> NDArray[np.float64]:
-    """Add Gaussian noise of standard deviation `scale` to every number.
+def perturb(values: Any, scale: float, law: str = "gaussian") -> NDArray[np.float64]:
+    """Add noise to every number.
 
-    In production the sum is formed by OpenDP in exact arithmetic (a discrete Gaussian on the
-    grid of multiples of 2^-1074, which no float can tell from the continuous one), so that
-    the floating-point gaps of ordinary samplers (Mironov 2012) do not exist.
+    Parameters
+    ----------
+    values : array-like
+        Finite.
+    scale : float
+        Standard deviation of Gaussian noise, or scale of Laplace noise.
+    law : {"gaussian", "laplace"}, default="gaussian"
+
+    Returns
+    -------
+    ndarray
+        Of the same shape.
     """
     scale = check_real("scale", scale, above=0.0)
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         raise ValueError("Expected finite values to perturb.")  # OpenDP would release noise around 0
-    block = current_simulation()
-    if block is not None:
-        return array + block.stream.normal(0.0, scale, array.shape)
-    noisy = np.asarray(_opendp_gaussian(array.size, scale)(array.ravel().tolist()), dtype=np.float64)
-    return noisy.reshape(array.shape)
-
-
-@lru_cache(maxsize=32)
-def _opendp_gaussian(size: int, scale: float) -> Any:
-    import opendp.prelude as dp  # imported late: it takes seconds
-
-    dp.enable_features("contrib")
-    domain = dp.vector_domain(dp.atom_domain(T=float, nan=False), size=size)
-    return dp.m.make_gaussian(domain, dp.l2_distance(T=float), scale=scale)
+    draw = sampler().gaussian if check_one_of("law", law, ["gaussian", "laplace"]) == "gaussian" else sampler().laplace
+    return draw(array.ravel(), scale).reshape(array.shape)

@@ -51,7 +51,7 @@ def _curve(event: Event, orders: tuple[float, ...]) -> NDArray[np.float64]:
         parts = [_curve(part, orders) for part in event.events]
         return np.asarray(event.count * np.sum([np.zeros(len(alpha)), *parts], axis=0))
     if isinstance(event, events.OneOf):
-        return np.max([np.zeros(len(alpha)), *(_curve(part, orders) for part in event.events)], axis=0)
+        return np.asarray(np.max([np.zeros(len(alpha)), *(_curve(part, orders) for part in event.events)], axis=0))
     if isinstance(event, events.Gaussian):
         return np.asarray(event.steps * alpha / (2 * event.noise_multiplier**2))
     if isinstance(event, events.RandomizedResponse):

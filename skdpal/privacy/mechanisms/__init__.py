@@ -1,0 +1,17 @@
+"""How private rows become something that may leave: `release` is the one door."""
+
+from skdpal.privacy.mechanisms.door import Mechanism, release, require_ledger
+from skdpal.privacy.mechanisms.labels import RandomizedResponse
+from skdpal.privacy.mechanisms.scores import GumbelTopK, LaplaceScores, NoisyScores
+from skdpal.privacy.mechanisms.sums import GaussianSum
+
+__all__ = [
+    "GaussianSum",
+    "GumbelTopK",
+    "LaplaceScores",
+    "Mechanism",
+    "NoisyScores",
+    "RandomizedResponse",
+    "release",
+    "require_ledger",
+]
