@@ -144,12 +144,12 @@ def plan(**protocol: Any) -> None:
 
 @main.group()
 def ledger() -> None:
-    """Look at a ledger file."""
+    """Look at a ledger: a file, or postgresql+psycopg://HOST/DATABASE."""
 
 
 @ledger.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def show(file: Path) -> None:
+@click.argument("file")
+def show(file: str) -> None:
     """List the receipts of FILE and its ceiling."""
     with _plain_errors():
         opened = PrivacyLedger.open(file)
@@ -162,11 +162,20 @@ def show(file: Path) -> None:
 
 
 @ledger.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def verify(file: Path) -> None:
-    """Check that nobody changed FILE; print its head."""
+@click.argument("file")
+@click.option("--head", help="A head that was printed earlier and kept elsewhere.")
+def verify(file: str, head: str | None) -> None:
+    """Check that nobody changed FILE, or replaced it by one that never had the head; print its head now."""
     with _plain_errors():
-        console.print(f"intact; head {PrivacyLedger.open(file).verify()}")
+        console.print(f"intact; head {PrivacyLedger.open(file).verify(head)}", soft_wrap=True)
+
+
+@ledger.command()
+@click.argument("file")
+def head(file: str) -> None:
+    """Print the head of FILE, to be kept where FILE is not: on paper, in a mail to the data-protection officer."""
+    with _plain_errors():
+        click.echo(PrivacyLedger.open(file).verify())
 
 
 def _progress() -> Progress:

@@ -63,6 +63,21 @@ def test_ledgers_can_be_looked_at(run, tmp_path):
     assert ledger.verify() in text.replace("\n", "")
 
 
+def test_a_head_kept_on_paper_finds_an_older_ledger(run, tmp_path):
+    path = tmp_path / "a.ledger"
+    ledger = PrivacyLedger.create(path, PrivacyBudget(2.0))
+    backup = path.read_bytes()
+    ledger.charge(events.gaussian(4.0), "fit round 1")
+    code, head = run("ledger", "head", path)
+    assert (code, head.strip()) == (0, ledger.verify())
+    ledger.charge(events.gaussian(9.0), "fit round 2")
+    assert run("ledger", "verify", path, "--head", head.strip())[0] == 0
+    path.write_bytes(backup)
+    code, text = run("ledger", "verify", path, "--head", head.strip())
+    assert code == 1
+    assert "never had the head" in text
+
+
 def test_a_demo_is_made_once_and_removed_only_if_it_is_one(run, tmp_path):
     arguments = ("demo", "--output", tmp_path / "out", "--benchmark-splits", 2, "--rounds", 1)
     code, text = run(*arguments)

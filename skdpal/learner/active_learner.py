@@ -125,7 +125,7 @@ class PrivateActiveLearner(ActiveLearner):
             The patients.
         """
         self._refuse_bootstrap(bootstrap)
-        self.ledger.require(self.estimator.privacy_event(), "fit of the starting cohort", POOL)
+        self.ledger.require_branch(self.estimator.privacy_event(), "fit of the starting cohort", POOL)
         ids = identify(X, record_ids)
         fit_kwargs.setdefault("expected_records", len(set(ids)))
         self._learn("fit", X, y, "cohort/start", ids, fit_kwargs)
@@ -186,7 +186,7 @@ class PrivateActiveLearner(ActiveLearner):
                 "estimator keeps what earlier cohorts released. To retrain anyway, fit a new estimator on account 'cohort'."
             )
         number = sum(leaf.startswith("cohort/round-") for leaf in self.ledger.accounts()) + 1
-        self.ledger.require(self.estimator.privacy_event(expected_records), f"teach (round {number})", POOL)
+        self.ledger.require_branch(self.estimator.privacy_event(expected_records), f"teach (round {number})", POOL)
         ids = identify(X, record_ids)
         if len(y) != len(ids):
             raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")

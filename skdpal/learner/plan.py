@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from skdpal.privacy import PrivacyBudget, calibrate, epsilon_of, events
+from skdpal.privacy import Charge, PrivacyBudget, Schedule, Split, calibrate, epsilon_of, events
+from skdpal.privacy.accounts import POOL
 from skdpal.privacy.validation import check_count, check_one_of
 
 __all__ = ["StudyPlan", "plan_study"]
@@ -46,6 +47,17 @@ class StudyPlan:
     def epsilon(self) -> float:
         """ε of the whole study at the budget's δ: that of the one release a patient is in."""
         return epsilon_of([events.gaussian(self.noise_multiplier)], self.budget.delta)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Every split and charge of `ActiveLearningStudy`, as a ledger with ``filter="planned"`` freezes them."""
+        learning = events.gaussian(self.noise_multiplier, replace_one=math.sqrt(2.0))
+        counting = events.gaussian(self.noise_multiplier, replace_one=1.0)
+        rounds = [f"cohort/round-{number}" for number in range(1, self.rounds + 1)]
+        steps = [step for name in ["cohort/start", *rounds] for step in (Split(POOL, name), Charge(learning, name))]
+        if not self.n_evaluation:
+            return Schedule(steps)
+        return Schedule([Split(POOL, "cohort/evaluation"), *steps, Charge(counting, "cohort/evaluation")])
 
     @property
     def expected_labels(self) -> float:

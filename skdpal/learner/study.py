@@ -23,7 +23,7 @@ from skdpal.model_selection import private_accuracy
 from skdpal.privacy import PrivacyLedger
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import identify
-from skdpal.privacy.validation import check_count, check_finite
+from skdpal.privacy.validation import check_count, check_finite, check_one_of
 from skdpal.query import PrivateQuery
 
 __all__ = ["ActiveLearningStudy", "Step"]
@@ -76,6 +76,8 @@ class ActiveLearningStudy:
         As in `PrivateQuery`.
     group_seed : int, default=0
         Public randomness of the groups.
+    filter : {"gdp", "planned"}, default="gdp"
+        Kind of ledger: "planned" freezes the plan, and refuses everything else.
 
     Attributes
     ----------
@@ -118,11 +120,13 @@ class ActiveLearningStudy:
         acceptance: str = "probability",
         tilt: float = 0.5,
         group_seed: int = 0,
+        filter: str = "gdp",
     ) -> None:
         self.folder = Path(folder)
         self.plan = plan
         self.encoder = encoder
         self.group_seed = check_count("group_seed", group_seed)
+        self.filter = check_one_of("filter", filter, ["gdp", "planned"])
         self.query = PrivateQuery(utility, plan.release, reference, plan.n_pool, acceptance=acceptance, tilt=tilt)
         self.model = DPPrototypeClassifier(plan.noise_multiplier, prior, classes)
         if prior is None and classes is None:
@@ -169,8 +173,14 @@ class ActiveLearningStudy:
         plan = self.plan
         groups = assign_groups(ids, plan.n_labelled, plan.n_pool, plan.n_evaluation, seed=self.group_seed)
         self._make_folders()
-        self.ledger = PrivacyLedger.create(self.hospital_folder / "study.ledger", plan.budget)
-        self.ledger.require(self.model.privacy_event(), "the study")  # before anybody is asked for a label
+        self.ledger = PrivacyLedger.create(
+            self.hospital_folder / "study.ledger",
+            plan.budget,
+            self.filter,
+            schedule=plan if self.filter == "planned" else None,
+        )
+        if self.filter == "gdp":  # before anybody is asked for a label; a schedule was priced whole
+            self.ledger.require(self.model.privacy_event(), "the study")
         if groups.evaluation:
             self.ledger.split(POOL, into="cohort/evaluation", members=groups.evaluation)
         total = plan.rounds + 1 + bool(groups.evaluation)

@@ -17,6 +17,7 @@ from skdpal.privacy import events
 from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
+from skdpal.privacy.filters import Filter
 from skdpal.privacy.journal import Journal, Row, Transaction
 from skdpal.privacy.planned import PlannedFilter
 from skdpal.privacy.randomness import current_simulation
@@ -48,6 +49,10 @@ class Book:
         """What is known now."""
         return self.journal.read(self._replay)
 
+    def filter(self) -> Filter:
+        """What decides; it never changes."""
+        return self._state.filter if self._state.header else self.read().filter
+
     def charge(
         self,
         event: Event,
@@ -59,7 +64,7 @@ class Book:
         reserve: bool = False,
     ) -> Receipt:
         """Write a receipt if every leaf at or below an account can pay."""
-        alone = self.read().filter.epsilon_alone(event)  # may take long: not while others wait
+        alone = self.filter().epsilon_alone(event)  # may take long: not while others wait
 
         def pay(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
@@ -111,7 +116,7 @@ class Book:
             raise ValueError(
                 f"Expected rows of the members of {into!r} only. Pass the record_ids that made the branch."
             )
-        alone = self.read().filter.epsilon_alone(event)
+        alone = self.filter().epsilon_alone(event)
 
         def move_and_pay(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)

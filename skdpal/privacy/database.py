@@ -4,14 +4,18 @@ Invariants
 ----------
 * A writing transaction excludes all others from before its first read until its commit (SQLite: BEGIN
   IMMEDIATE; PostgreSQL: SERIALIZABLE, and a table lock taken first). A reading one sees one moment.
-* A commit is on disk before it returns (SQLite: WAL, synchronous FULL).
-* Opening never creates, creating never overwrites. No connection outlives a fork or a replaced file.
+* A commit is on disk before it returns (SQLite: WAL, synchronous FULL; PostgreSQL: synchronous_commit on,
+  whatever the server's default is).
+* Opening never creates, creating never overwrites. No connection outlives its transaction, so none outlives
+  a fork, a server or a replaced file.
+* A password stays in the process that was given it: no pickle and no message has it.
 * Whatever goes wrong is a `LedgerError` that says what to do, and nothing is released.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -28,12 +32,14 @@ __all__ = ["Database", "address_of", "check_file", "create_file", "text_of"]
 T = TypeVar("T")
 _ATTEMPTS = 12  # of a serializable transaction; the waits between them double from 2 ms
 _RETRIED = {"40001", "40P01"}  # serialization failure, deadlock
+_CREATED_AT_ONCE = {"42P07", "23505"}  # another process made the same table since we looked
+_SECRETS = ("password", "sslpassword")  # may be in a URL's query
 
 
 def address_of(url: str | os.PathLike[str]) -> Path | sa.URL:
     """What a ledger's address names: a file, or a PostgreSQL database."""
     text = os.fspath(url)
-    if text.startswith("postgresql"):
+    if re.match(r"postgresql(\+\w+)?://", text):
         return sa.make_url(text).set(drivername="postgresql+psycopg")
     if text.startswith("sqlite:///"):
         text = text[len("sqlite:///") :]
@@ -44,7 +50,10 @@ def address_of(url: str | os.PathLike[str]) -> Path | sa.URL:
 
 def text_of(address: Path | sa.URL) -> str:
     """An address as text that may travel: a password stays behind (PGPASSWORD or ~/.pgpass supply it)."""
-    return str(address) if isinstance(address, Path) else address.set(password=None).render_as_string()
+    if isinstance(address, Path):
+        return str(address)
+    # URL.set(password=None) would change nothing
+    return address._replace(password=None).difference_update_query(_SECRETS).render_as_string()
 
 
 def create_file(path: Path) -> None:
@@ -75,7 +84,7 @@ class Database:
         self._pid, self._engine = os.getpid(), self._connect()
 
     def __str__(self) -> str:
-        return "in memory" if self.address is None else str(self.address)  # a URL hides its password
+        return "in memory" if self.address is None else text_of(self.address)
 
     def run(self, work: Callable[[sa.Connection], T], *, write: bool, create: bool = False) -> T:
         """The result of `work` in one transaction; an exception inside writes nothing.
@@ -83,11 +92,12 @@ class Database:
         `work` may be called again after a conflict with another writer, so it must do nothing else.
         """
         self._follow_fork()
+        retried = _RETRIED | _CREATED_AT_ONCE if create else _RETRIED
         for attempt in range(_ATTEMPTS):
             try:
                 return self._once(work, write, create)
             except sa.exc.SQLAlchemyError as error:
-                conflict = getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRIED
+                conflict = getattr(getattr(error, "orig", None), "sqlstate", None) in retried
                 if not conflict or attempt == _ATTEMPTS - 1:
                     raise self._explained(error) from error
                 time.sleep(0.002 * 2**attempt)
@@ -98,10 +108,19 @@ class Database:
             if isinstance(self.address, Path):
                 check_file(self.address)
             with self._engine.connect().execution_options(skdpal_write=write) as connection, connection.begin():
-                if write and not create and isinstance(self.address, sa.URL):
-                    # the first statement, so that what is read afterwards is newer than every other writer's commit
-                    connection.exec_driver_sql(f"LOCK TABLE {self._lock_table} IN EXCLUSIVE MODE")
+                if write and isinstance(self.address, sa.URL):
+                    self._begin_writing(connection, create)
                 return work(connection)
+
+    def _begin_writing(self, connection: sa.Connection, create: bool) -> None:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+        if not create:
+            # before anything is read, so that what is read is newer than every other writer's commit
+            connection.exec_driver_sql(f"LOCK TABLE {self._lock_table} IN EXCLUSIVE MODE")
+        elif sa.inspect(connection).has_table(self._lock_table):
+            raise FileExistsError(
+                f"{self} holds a ledger or a part of one. A budget is spent once: open it with PrivacyLedger.open."
+            )
 
     def _follow_fork(self) -> None:
         if os.getpid() == self._pid:
@@ -155,6 +174,12 @@ def check_file(path: Path) -> None:
 
 def _postgresql(url: sa.URL) -> sa.Engine:
     try:
-        return sa.create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True, hide_parameters=True)
+        return sa.create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="SERIALIZABLE",
+            client_encoding="utf8",  # a database made under LANG=C would answer in bytes
+            hide_parameters=True,
+        )
     except ModuleNotFoundError:
         raise ModuleNotFoundError("PostgreSQL needs psycopg: pip install 'skdpal[postgres]'.") from None

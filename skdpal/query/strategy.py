@@ -169,8 +169,11 @@ class PrivateQuery:
         """Refuse unless the release that this query prepares is affordable."""
         event = learner.estimator.privacy_event(n_instances)
         payer = learner.estimator.ledger if learner.estimator.ledger is not None else ledger
-        account = getattr(learner, "teach_account", payer.account)
-        ledger.require(event, f"query for about {n_instances} labels, whose teach", account)
+        label = f"query for about {n_instances} labels, whose teach"
+        if hasattr(learner, "teach_account"):
+            ledger.require_branch(event, label, learner.teach_account)
+        else:
+            ledger.require(event, label, payer.account)
 
     def _begin(
         self, learner: Any, ledger: Any, n_rows: int, n_instances: int, utility: str

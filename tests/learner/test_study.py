@@ -179,3 +179,18 @@ def test_groups_do_not_follow_labels_or_the_order_of_rows(embedded, srbct, tmp_p
         study.run(srbct.X[order], lambda sheet: ["EWS"] * len(sheet))
         groups.append(set(pd.read_csv(study.hospital_folder / "worksheets" / "evaluation.csv")["patient"]))
     assert groups[0] == groups[1]
+
+
+def test_a_study_follows_its_own_schedule(embedded, srbct, tmp_path):
+    plan = plan_study(PrivacyBudget(2.0, 1e-5), 6, 20, 3, 2, n_evaluation=5)
+    study = ActiveLearningStudy(
+        tmp_path / "study", plan, embedded.encoder, embedded.prior, reference=embedded.reference, filter="planned"
+    )
+    study.run(srbct.X[:31], lambda sheet: srbct.y[sheet["patient"]])
+    certificate = study.ledger.certificate()
+    assert (certificate["filter"], certificate["status"], certificate["epsilon"]) == ("planned", "valid", 2.0)
+    assert certificate["filter_parameters"]["digest"] == plan.schedule.digest
+    assert len(study.ledger.receipts()) == 4
+    assert study.ledger.spent() == pytest.approx(plan.epsilon)
+    with pytest.raises(BudgetExhausted, match="The schedule is done"):
+        study.ledger.charge(study.ledger.receipts()[0].event, "once more")
