@@ -19,7 +19,7 @@ _LATE = {
     "PublicEncoder": "skdpal.estimators",
     "plan_study": "skdpal.learner",
 }
-_MODULES = ("datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
+_MODULES = ("audit", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
 
 __all__ = ["BudgetExhausted", "PrivacyBudget", "PrivacyLeakWarning", "PrivacyLedger", "__version__", *_LATE, *_MODULES]
 

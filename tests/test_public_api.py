@@ -7,7 +7,7 @@ import pytest
 
 import skdpal
 
-PACKAGES = ["datasets", "estimators", "learner", "model_selection", "privacy", "query", "report"]
+PACKAGES = ["audit", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report"]
 
 
 @pytest.mark.parametrize(

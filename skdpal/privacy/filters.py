@@ -222,8 +222,8 @@ class RenyiFilter(Filter):
         left = epsilon - conversion(self.orders[0], self.budget.delta)
         if left <= 0:
             raise ValueError(
-                f"Expected an order at which ε={epsilon:g}, δ={self.budget.delta:g} leaves something. Found "
-                f"order={self.orders[0]:g}. Leave order=None, and skdpal takes the one that leaves most."
+                f"Expected epsilon above {epsilon - left:.3g}, which order {self.orders[0]:g} needs at "
+                f"δ={self.budget.delta:g}. Found {epsilon:g}. Raise it, or leave order=None when the ledger is created."
             )
         return floor_of([left * (1 - 1e-12)])  # its own rounding
 

@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,14 +29,13 @@ _REACH = 25.0  # ε beyond which what is left counts as certain disclosure
 
 def losses_of(released: Iterable[Event], interval: float) -> Any:
     """The loss distribution of a list of releases on a grid of ε; None if a release has none."""
-    flat = list(_flat(released))
-    mu2 = math.fsum(mu_squared(event) for event in flat if isinstance(event, events.Gaussian))
-    # one distribution for all Gaussians: exact, and quick
+    mu2, counts = 0.0, dict[Event, int]()
+    for event, count in _counted(released, 1):
+        if isinstance(event, events.Gaussian):  # one distribution for all of them: exact, and quick
+            mu2 += count * mu_squared(event)
+        else:
+            counts[event] = counts.get(event, 0) + count
     losses = [_gaussian(mu2, interval)] if mu2 > 0 else []
-    counts: dict[Event, int] = {}
-    for event in flat:
-        if not isinstance(event, events.Gaussian):
-            counts[event] = counts.get(event, 0) + 1
     for event, count in counts.items():
         loss = _loss_of(event, interval)
         if loss is None:
@@ -113,13 +112,13 @@ def needs_profile(event: Event) -> bool:
     return isinstance(event, events.OneOf | events.RepeatAndSelect)
 
 
-def _flat(released: Iterable[Event]) -> Iterable[Event]:
+def _counted(released: Iterable[Event], times: int) -> Iterator[tuple[Event, int]]:
     """Without compositions: dp-accounting ignores the count of some composed events."""
     for event in released:
         if isinstance(event, events.Composed):
-            yield from list(_flat(event.events)) * event.count
+            yield from _counted(event.events, times * event.count)
         else:
-            yield event
+            yield event, times
 
 
 @lru_cache(maxsize=64)
