@@ -81,14 +81,15 @@ class Accounts:
         paid = [leaf.paid if cap is None else leaf.caps[cap].paid for leaf in leaves]
         return tuple(max(column) for column in zip(*paid, strict=True))
 
-    def poorest(self, account: str, price: Amounts, cap: str | None = None) -> Leaf:
-        """A leaf, or its cap, that cannot pay; the first leaf if all can."""
-        for name in self.under(account):
-            leaf = self.leaves[name]
-            for payer in (leaf, leaf.caps[cap]) if cap is not None else (leaf,):
-                if not payer.affords(price):
-                    return payer
-        return self.leaves[self.under(account)[0]]
+    def broke(self, account: str, price: Amounts, cap: str | None = None) -> list[Leaf]:
+        """The leaves, and their caps, that cannot pay."""
+        leaves = [self.leaves[leaf] for leaf in self.under(account)]
+        return [
+            payer
+            for leaf in leaves
+            for payer in ((leaf,) if cap is None else (leaf, leaf.caps[cap]))
+            if not payer.affords(price)
+        ]
 
     def charge(self, account: str, price: Amounts, cap: str | None = None) -> None:
         """Let every leaf at or below an account pay."""

@@ -15,13 +15,14 @@ from fractions import Fraction
 __all__ = ["Amounts", "add", "ceil_of", "fits", "floor_of", "value_of"]
 
 _UNIT = 2**100
+_MOST = 1e150  # so that sums of finite amounts are finite numbers
 
 Amounts = tuple[int | float, ...]  # one for each order of the filter; a float only if infinite
 
 
 def ceil_of(values: Iterable[float]) -> Amounts:
     """Prices as amounts, rounded up."""
-    return tuple(math.ceil(Fraction(value) * _UNIT) if math.isfinite(value) else math.inf for value in values)
+    return tuple(max(math.ceil(Fraction(value) * _UNIT), 0) if value < _MOST else math.inf for value in values)
 
 
 def floor_of(values: Iterable[float]) -> Amounts:

@@ -23,7 +23,8 @@ from skdpal.privacy.planned import PlannedFilter
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.sealed import SealedJournal, SealedVault
 from skdpal.privacy.state import Receipt, State, today
-from skdpal.privacy.vault import Vault
+from skdpal.privacy.validation import check_real
+from skdpal.privacy.vault import Evidence, Vault
 
 __all__ = ["Book"]
 
@@ -70,7 +71,7 @@ class Book:
             state = self._replay(transaction)
             if reserve and isinstance(state.filter, PlannedFilter):
                 raise LedgerError("A planned ledger reserves nothing: put every fit into its schedule.")
-            self._check_members(state, account, record_ids)
+            self._check_members(transaction, state, account, record_ids)
             state.filter.require(state.accounts, event, label, account, cap)
             return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve)
 
@@ -84,7 +85,7 @@ class Book:
         def take(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
             state.require_reserved(reservation, event, label)
-            self._check_members(state, account, record_ids)
+            self._check_members(transaction, state, account, record_ids)
             row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
             self._append(transaction, row)
             return state.reserved[reservation][0]
@@ -132,7 +133,7 @@ class Book:
         def limit(transaction: Transaction) -> None:
             state = self._replay(transaction)
             state.accounts.check_cap(account, name)
-            state.filter.ceiling_of(epsilon)
+            state.filter.ceiling_of(check_real("epsilon", epsilon, above=0.0))
             self._append(transaction, {"kind": "cap", "account": account, "name": name, "epsilon": float(epsilon)})
 
         self.journal.write(limit)
@@ -148,7 +149,11 @@ class Book:
 
     def accounts_of(self, record_ids: Iterable[str]) -> list[str]:
         """The leaf of each patient."""
-        return self.vault.accounts_of(map(str, record_ids), self.read().splits)
+
+        def look(transaction: Transaction) -> list[str]:
+            return self.vault.accounts_of(map(str, record_ids), _evidence(transaction, self._replay(transaction)))
+
+        return self.journal.read(look)
 
     def _replay(self, transaction: Transaction | SealedJournal) -> State:
         """What is known, brought up to date; the journal's lock keeps other threads out."""
@@ -196,19 +201,25 @@ class Book:
         members: Sequence[str],
         epsilon: float | None,
     ) -> None:
-        ceiling = None if epsilon is None else state.filter.ceiling_of(epsilon)
+        ceiling = None if epsilon is None else state.filter.ceiling_of(check_real("epsilon", epsilon, above=0.0))
         state.accounts.check_split(source, into, ceiling)
-        self._check_members(state, source, members)
+        self._check_members(transaction, state, source, members)
         row = self._append(transaction, {"kind": "split", "source": source, "into": into, "epsilon": epsilon})
         # an unfinished journal leaves them where they were
-        self.vault.move(members, into, source, row["number"], state.splits)
+        self.vault.move(members, into, source, row["number"], state.head, _evidence(transaction, state))
 
-    def _check_members(self, state: State, account: str, record_ids: Sequence[str] | None) -> None:
+    def _check_members(
+        self, transaction: Transaction, state: State, account: str, record_ids: Sequence[str] | None
+    ) -> None:
         state.accounts.check(account)
         if record_ids is None or account == ROOT:
             return
         allowed = set(state.accounts.under(account))
-        if not allowed.issuperset(self.vault.accounts_of(map(str, record_ids), state.splits)):
+        if not allowed.issuperset(self.vault.accounts_of(map(str, record_ids), _evidence(transaction, state))):
             raise ValueError(
                 f"Expected rows of patients of account {account!r} only. Pass their record_ids, or charge 'cohort'."
             )
+
+
+def _evidence(transaction: Transaction, state: State) -> Evidence:
+    return Evidence(state.header["id"], state.splits, transaction.went_through)

@@ -87,7 +87,7 @@ def _replace_one(state: State) -> dict[str, Any]:
     if not isinstance(state.filter, GdpFilter):
         twice = {
             "epsilon": 2 * budget.epsilon,
-            "delta": (1 + math.exp(budget.epsilon)) * budget.delta,
+            "delta": min(1.0, (1 + math.exp(min(budget.epsilon, 700.0))) * budget.delta),
             "in_words": "One patient exchanged for another: two zero-outs, (2ε, (1 + e^ε) δ).",
         }
         return {"replace_one": twice, "odometer": odometer}

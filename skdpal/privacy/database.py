@@ -93,15 +93,16 @@ class Database:
         """
         self._follow_fork()
         retried = _RETRIED | _CREATED_AT_ONCE if create else _RETRIED
-        for attempt in range(_ATTEMPTS):
+        attempt = 1
+        while True:
             try:
                 return self._once(work, write, create)
-            except sa.exc.SQLAlchemyError as error:
+            except (sa.exc.SQLAlchemyError, UnicodeDecodeError) as error:  # sqlite3 reads names as text
                 conflict = getattr(getattr(error, "orig", None), "sqlstate", None) in retried
-                if not conflict or attempt == _ATTEMPTS - 1:
+                if not conflict or attempt == _ATTEMPTS:
                     raise self._explained(error) from error
-                time.sleep(0.002 * 2**attempt)
-        raise AssertionError("unreachable")
+            time.sleep(0.001 * 2**attempt)
+            attempt += 1
 
     def _once(self, work: Callable[[sa.Connection], T], write: bool, create: bool) -> T:
         with self._lock:
@@ -109,18 +110,11 @@ class Database:
                 check_file(self.address)
             with self._engine.connect().execution_options(skdpal_write=write) as connection, connection.begin():
                 if write and isinstance(self.address, sa.URL):
-                    self._begin_writing(connection, create)
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+                    if not create:
+                        # before anything is read, so that it is newer than every other writer's commit
+                        connection.exec_driver_sql(f"LOCK TABLE {self._lock_table} IN EXCLUSIVE MODE")
                 return work(connection)
-
-    def _begin_writing(self, connection: sa.Connection, create: bool) -> None:
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
-        if not create:
-            # before anything is read, so that what is read is newer than every other writer's commit
-            connection.exec_driver_sql(f"LOCK TABLE {self._lock_table} IN EXCLUSIVE MODE")
-        elif sa.inspect(connection).has_table(self._lock_table):
-            raise FileExistsError(
-                f"{self} holds a ledger or a part of one. A budget is spent once: open it with PrivacyLedger.open."
-            )
 
     def _follow_fork(self) -> None:
         if os.getpid() == self._pid:
@@ -156,7 +150,7 @@ class Database:
 
         return engine
 
-    def _explained(self, error: sa.exc.SQLAlchemyError) -> LedgerError:
+    def _explained(self, error: Exception) -> LedgerError:
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         return LedgerError(
             f"The store {self} cannot be used ({reason}). Nothing was released; check that it is a skdpal ledger, "

@@ -20,7 +20,7 @@ from skdpal.privacy import events
 from skdpal.privacy.accounting.gaussian import ceiling_mu_squared, epsilon_of_mu, mu_squared
 from skdpal.privacy.accounting.renyi import ORDERS, best_epsilon, conversion, curve
 from skdpal.privacy.accounting.search import bisect
-from skdpal.privacy.accounts import Accounts
+from skdpal.privacy.accounts import Accounts, Leaf
 from skdpal.privacy.amounts import Amounts, add, ceil_of, floor_of, value_of
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted
@@ -96,12 +96,12 @@ class Filter:
         """Raise `BudgetExhausted`, with price, spent, ceiling and one way out, unless affordable."""
         if self.affords(accounts, event, account, cap):
             return
-        payer = accounts.poorest(account, self.price(event), cap)
+        payer = min(accounts.broke(account, self.price(event), cap), key=self._left)
         price, spent, ceiling = self.epsilon_alone(event), self.epsilon(payer.paid), self.epsilon_below(payer.ceiling)
         where = f"account {account!r}" if cap is None else f"account {account!r}, cap {cap!r}"
         raise BudgetExhausted(
             f"{label} costs ε={price:.2f}; spent {spent:.2f} of {ceiling:.2f} ({where}, δ={self.budget.delta:g}). "
-            f"{self._remedy(event, lambda other: payer.affords(self.price(other)))}",
+            f"{self._remedy(event, lambda other: self.affords(accounts, other, account, cap))}",
             price=price,
             spent=spent,
             ceiling=ceiling,
@@ -116,6 +116,10 @@ class Filter:
         if into is not None:
             self.require_split(accounts, source, into)
         self.require(accounts, event, label, source)
+
+    def _left(self, payer: Leaf) -> float:
+        """ε between what a leaf has paid and its ceiling."""
+        return self.epsilon_below(payer.ceiling) - self.epsilon(payer.paid)
 
     def _remedy(self, event: Event, fitting: Callable[[Event], bool]) -> str:
         culprit = self._culprit(event)
@@ -195,7 +199,9 @@ class RenyiFilter(Filter):
     @classmethod
     def along(cls, budget: PrivacyBudget, planned: Event) -> RenyiFilter:
         """Along the curve of what is planned, at every order where it is finite."""
-        finite = {order: float(value) for order, value in zip(ORDERS, curve(planned), strict=True) if value < math.inf}
+        # a hair above, so that the parts, each rounded up, still fit
+        values = zip(ORDERS, curve(planned) * (1 + 1e-12), strict=True)
+        finite = {order: float(value) for order, value in values if value < math.inf}
         price = best_epsilon(list(finite.values()), list(finite), budget.delta) if finite else math.inf
         if price > budget.epsilon:
             raise BudgetExhausted(
@@ -223,7 +229,7 @@ class RenyiFilter(Filter):
         if left <= 0:
             raise ValueError(
                 f"Expected epsilon above {epsilon - left:.3g}, which order {self.orders[0]:g} needs at "
-                f"δ={self.budget.delta:g}. Found {epsilon:g}. Raise it, or leave order=None when the ledger is created."
+                f"δ={self.budget.delta:g}. Found {epsilon:g}. Raise it, or choose another order when the ledger is created."
             )
         return floor_of([left * (1 - 1e-12)])  # its own rounding
 

@@ -73,7 +73,7 @@ class PrivacyLedger:
         self, budget: PrivacyBudget, filter: str = "gdp", *, order: float | None = None, schedule: Any = None
     ) -> None:
         header = header_of(budget, filter, order, schedule)
-        self._book = Book(Journal(None, header=header), Vault(None, create=True))
+        self._book = Book(Journal(None, header=header), Vault(None, ledger=header["id"]))
 
     @classmethod
     def create(
@@ -101,11 +101,12 @@ class PrivacyLedger:
         """
         header, address = header_of(budget, filter, order, schedule), address_of(url)
         if isinstance(address, Path):
-            vault = vault_of(address)
-            if isinstance(vault, Path) and vault.exists() and not address.exists():
-                raise FileExistsError(f"{vault} exists without its ledger. Restore the ledger or choose another path.")
+            beside = vault_of(address)
+            if isinstance(beside, Path) and beside.exists() and not address.exists():
+                raise FileExistsError(f"{beside} exists without its ledger. Restore the ledger or choose another path.")
             create_file(address)
-        return cls._of(Book(Journal(address, header=header), Vault(vault_of(address), create=True)))
+        vault = Vault(vault_of(address), ledger=header["id"])  # first: without a journal it opens nothing
+        return cls._of(Book(Journal(address, header=header), vault))
 
     @classmethod
     def open(cls, url: str | os.PathLike[str]) -> Self:
@@ -117,7 +118,9 @@ class PrivacyLedger:
             If it, or its vault, is missing: a lost ledger is never a fresh budget.
         """
         address = address_of(url)
-        return cls._of(Book(Journal(address), Vault(vault_of(address))))
+        book = Book(Journal(address), Vault(vault_of(address)))
+        book.accounts_of([])  # the vault is the journal's, and as old
+        return cls._of(book)
 
     # -- what anybody may know ---------------------------------------------------------------
 

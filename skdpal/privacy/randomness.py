@@ -12,8 +12,10 @@ Invariants
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from skdpal.privacy.errors import PrivacyLeakWarning
 from skdpal.privacy.samplers import Sampler, SeededSampler, SystemSampler
 from skdpal.privacy.validation import check_count, check_one_of, check_real
 
-__all__ = ["Simulation", "current_simulation", "entropy", "perturb", "sampler", "simulation"]
+__all__ = ["Simulation", "current_simulation", "entropy", "nonce", "perturb", "sampler", "simulation"]
 
 
 _SYSTEM = SystemSampler()
@@ -38,17 +40,22 @@ class Simulation(SeededSampler):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.seed = seed
-        self.token = os.urandom(16).hex()
-        self.pid = os.getpid()
+        self.token = nonce()
+        self.pid, self.thread = os.getpid(), threading.get_ident()
+        self.task = _task()
+        self.running = True
 
 
 _CURRENT: contextvars.ContextVar[Simulation | None] = contextvars.ContextVar("skdpal_simulation", default=None)
 
 
 def current_simulation() -> Simulation | None:
-    """The running simulation of this thread, or None in production; a fork leaves it."""
+    """The running simulation of this thread and task, or None in production; a fork leaves it."""
     block = _CURRENT.get()
-    return block if block is not None and block.pid == os.getpid() else None
+    if block is None or not block.running:
+        return None
+    here = (os.getpid(), threading.get_ident(), _task())
+    return block if here == (block.pid, block.thread, block.task) else None
 
 
 @contextmanager
@@ -93,13 +100,21 @@ def simulation(seed: int) -> Iterator[Simulation]:
     warnings.warn(
         f"simulation(seed={seed}): nothing computed in this block is private.", PrivacyLeakWarning, stacklevel=3
     )
-    reset = _CURRENT.set(Simulation(seed))
+    block = Simulation(seed)
+    reset = _CURRENT.set(block)
     try:
-        block = _CURRENT.get()
-        assert block is not None
         yield block
     finally:
+        block.running = False
         _CURRENT.reset(reset)
+
+
+def _task() -> object:
+    """The task of an event loop, if one runs here: a task keeps the context in which it was made."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def sampler() -> Sampler:
@@ -110,6 +125,11 @@ def sampler() -> Sampler:
 def entropy(size: int) -> bytes:
     """`size` secret bytes: from the operating system, or from the simulation's stream."""
     return sampler().bytes(size)
+
+
+def nonce() -> str:
+    """A public name that nothing else has."""
+    return os.urandom(16).hex()
 
 
 def perturb(values: Any, scale: float, law: str = "gaussian") -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from skdpal.privacy.events import Event
 from skdpal.privacy.filters import Filter, GdpFilter, RenyiFilter
 from skdpal.privacy.journal import GENESIS, Row
 from skdpal.privacy.planned import PlannedFilter, Schedule
-from skdpal.privacy.randomness import current_simulation
+from skdpal.privacy.randomness import current_simulation, nonce
 from skdpal.privacy.validation import check_one_of
 
 __all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]
@@ -168,6 +168,7 @@ def header_of(budget: PrivacyBudget, filter: str, order: float | None = None, sc
     block = current_simulation()
     return {
         "schema": SCHEMA,
+        "id": nonce(),
         "filter": filter,
         "epsilon": budget.epsilon,
         "delta": budget.delta,

@@ -30,10 +30,12 @@ def check_real(
     return float(value)
 
 
-def check_count(name: str, value: Any, *, least: int = 0) -> int:
-    """A whole number, `least` or more."""
+def check_count(name: str, value: Any, *, least: int = 0, most: int = 10**12) -> int:
+    """A whole number, from `least` to `most`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"Expected {name} to be a whole number, {least} or more. Found {value!r}.")
+    if int(value) > most:
+        raise ValueError(f"Expected {name} to be a whole number up to {most:g}. Found a larger one.")
     return int(value)
 
 

@@ -9,15 +9,18 @@ Invariants
 * A patient is in one leaf. Whoever was never moved is in the pool. A move counts only if the
   journal has the split it belongs to, by account and row number: what a crash left unfinished
   leaves the patient in the leaf they came from.
-* The vault remembers the last split it made: one that is older than its journal is refused, for it would
-  put labelled patients back into the pool.
+* The vault knows its ledger, the last split it made and the head of the journal then, under a seal. One that is
+  damaged, older than its journal, or of another study is refused, for it would put labelled patients back into
+  the pool; so is a journal that is older than its vault.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +31,17 @@ from skdpal.privacy.database import Database, create_file
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.randomness import entropy
 
-__all__ = ["Vault", "vault_of"]
+__all__ = ["Evidence", "Vault", "vault_of"]
 
 _METADATA = sa.MetaData()
 _SECRET = sa.Table(
     "vault_secret",
     _METADATA,
     sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("ledger", sa.String(32), nullable=False),
     sa.Column("last_split", sa.Integer, nullable=False),
+    sa.Column("head", sa.String(64), nullable=False),  # of the journal before that split
+    sa.Column("seal", sa.String(64), nullable=False),  # keyed digest of everything else
 )
 _MEMBERS = sa.Table(
     "vault_members",
@@ -45,7 +51,25 @@ _MEMBERS = sa.Table(
     sa.Column("split", sa.Integer, nullable=False),  # its row in the journal
     sa.Column("source", sa.Text, nullable=False),
 )
-_AT_ONCE = 500  # patients in one query
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a journal says about its vault.
+
+    Attributes
+    ----------
+    ledger : str
+        The name in its header.
+    splits : mapping
+        The row number of every split, by the leaf that it made.
+    went_through : callable
+        Whether a hash was once the journal's head.
+    """
+
+    ledger: str
+    splits: Mapping[str, int]
+    went_through: Callable[[str], bool]
 
 
 def vault_of(address: Path | sa.URL) -> Path | sa.URL:
@@ -54,67 +78,102 @@ def vault_of(address: Path | sa.URL) -> Path | sa.URL:
 
 
 class Vault:
-    """Members and secret of one ledger; a file has mode 0600."""
+    """Members and secret of one ledger; a file has mode 0600.
 
-    def __init__(self, address: Path | sa.URL | None, *, create: bool = False) -> None:
-        if create and isinstance(address, Path):
+    Parameters
+    ----------
+    address : Path, sqlalchemy.URL or None
+        Where it is; None for memory.
+    ledger : str, optional
+        Name of the ledger of a new vault.
+    """
+
+    def __init__(self, address: Path | sa.URL | None, *, ledger: str | None = None) -> None:
+        if ledger is not None and isinstance(address, Path):
             create_file(address)
         self._database = Database(address, lock=_SECRET.name)
-
-        def fill(connection: sa.Connection) -> None:
-            _METADATA.create_all(connection)
-            connection.execute(_SECRET.insert().values(value=entropy(32), last_split=0))
-
-        if create:
-            self._database.run(fill, write=True, create=True)
-        self._secret: bytes = self._database.run(
-            lambda connection: connection.execute(sa.select(_SECRET.c.value)).scalar_one(), write=False
+        if ledger is not None:
+            self._secret = entropy(32)
+            self._database.run(lambda connection: self._fill(connection, ledger), write=True, create=True)
+        self._secret = self._database.run(
+            lambda connection: bytes(connection.execute(sa.select(_SECRET.c.value)).scalar_one()), write=False
         )
 
     def coin(self, label: str, patient: str) -> float:
         """A uniform number in [0, 1) that only the vault can compute."""
         return (int.from_bytes(self._digest(f"coin\n{label}\n{patient}")[:8], "big") >> 11) / 2.0**53
 
-    def accounts_of(self, patients: Iterable[str], splits: Mapping[str, int]) -> list[str]:
-        """The leaf of each patient, given the row number of every split in the journal."""
+    def accounts_of(self, patients: Iterable[str], evidence: Evidence) -> list[str]:
+        """The leaf of each patient.
+
+        Raises
+        ------
+        LedgerError
+            If this is not the vault of that journal, or was damaged.
+        """
         keys = [self._digest(patient).hex() for patient in patients]
 
         def look(connection: sa.Connection) -> list[str]:
-            self._check_age(connection, splits)
-            leaf_of: dict[str, str] = {}
-            for start in range(0, len(keys), _AT_ONCE):
-                query = sa.select(_MEMBERS).where(_MEMBERS.c.patient.in_(keys[start : start + _AT_ONCE]))
-                leaf_of |= {row.patient: _leaf(row, splits) for row in connection.execute(query)}
+            leaf_of = {row.patient: _leaf(row, evidence.splits) for row in self._members(connection, evidence)}
             return [leaf_of.get(key, POOL) for key in keys]
 
         return self._database.run(look, write=False)
 
-    def move(self, patients: Sequence[str], into: str, source: str, split: int, splits: Mapping[str, int]) -> None:
-        """Put patients into a leaf, on behalf of a row that the journal is about to commit.
+    def move(self, patients: Sequence[str], into: str, source: str, split: int, head: str, evidence: Evidence) -> None:
+        """Put patients into a leaf, on behalf of a row that the journal is about to commit after `head`.
 
         The caller holds the journal's lock, so whatever is unfinished now was left by a crash and is undone.
         """
-        keys = [self._digest(patient).hex() for patient in dict.fromkeys(patients)]
+        moved = {self._digest(patient).hex(): (into, split, source) for patient in patients}
+        splits = evidence.splits
 
         def change(connection: sa.Connection) -> None:
-            self._check_age(connection, splits)
-            unfinished = sa.select(_MEMBERS).where(_MEMBERS.c.split > max(splits.values()))
-            for row in connection.execute(unfinished).all():
-                undone = _MEMBERS.update().where(_MEMBERS.c.patient == row.patient)
-                connection.execute(undone.values(account=row.source, split=splits[row.source]))
-            for key in keys:
-                connection.execute(_MEMBERS.delete().where(_MEMBERS.c.patient == key))
-                connection.execute(_MEMBERS.insert().values(patient=key, account=into, split=split, source=source))
-            connection.execute(_SECRET.update().values(last_split=split))
+            for row in self._members(connection, evidence):
+                if splits.get(row.account) != row.split:
+                    undone = _MEMBERS.update().where(_MEMBERS.c.patient == row.patient)
+                    connection.execute(undone.values(account=row.source, split=splits[row.source]))
+            connection.execute(_MEMBERS.delete().where(_MEMBERS.c.patient.in_(moved)))
+            for patient, (account, number, origin) in moved.items():
+                entry = {"patient": patient, "account": account, "split": number, "source": origin}
+                connection.execute(_MEMBERS.insert().values(**entry))
+            connection.execute(_SECRET.update().values(last_split=split, head=head))
+            connection.execute(_SECRET.update().values(seal=self._seal(connection)))
 
         self._database.run(change, write=True)
 
-    def _check_age(self, connection: sa.Connection, splits: Mapping[str, int]) -> None:
-        if connection.execute(sa.select(_SECRET.c.last_split)).scalar_one() < max(splits.values()):
+    def _fill(self, connection: sa.Connection, ledger: str) -> None:
+        if sa.inspect(connection).has_table(_SECRET.name):
+            raise FileExistsError(
+                f"{self._database} holds a ledger, or the vault of one. A budget is spent once: "
+                "open it with PrivacyLedger.open, or choose another database."
+            )
+        _METADATA.create_all(connection)
+        row = {"value": self._secret, "ledger": ledger, "last_split": 0, "head": "", "seal": ""}
+        connection.execute(_SECRET.insert().values(**row))
+        connection.execute(_SECRET.update().values(seal=self._seal(connection)))
+
+    def _members(self, connection: sa.Connection, evidence: Evidence) -> Sequence[sa.Row[Any]]:
+        """All members, after the vault has been compared with its journal."""
+        mine = connection.execute(sa.select(_SECRET)).one()
+        if mine.seal != self._seal(connection):
+            raise LedgerError(f"The vault {self._database} was damaged, or changed by another hand. Restore it.")
+        if mine.ledger != evidence.ledger:
+            raise LedgerError(
+                f"The vault {self._database} belongs to another ledger. Restore the one that was beside it."
+            )
+        if mine.last_split < max(evidence.splits.values()):
             raise LedgerError(
                 f"The vault {self._database} is older than its ledger: labelled patients would return to the pool. "
                 "Restore the vault of the same day."
             )
+        if mine.last_split and not evidence.went_through(mine.head):
+            raise LedgerError(f"The ledger is older than its vault {self._database}. Restore the newest ledger.")
+        return connection.execute(sa.select(_MEMBERS)).all()
+
+    def _seal(self, connection: sa.Connection) -> str:
+        mine = connection.execute(sa.select(_SECRET.c.ledger, _SECRET.c.last_split, _SECRET.c.head)).one()
+        members = sorted(tuple(row) for row in connection.execute(sa.select(_MEMBERS)))
+        return self._digest("seal\n" + json.dumps([tuple(mine), members])).hex()
 
     def _digest(self, text: str) -> bytes:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).digest()

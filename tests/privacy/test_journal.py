@@ -1,21 +1,14 @@
-"""Two processes, a power cut and a determined user."""
+"""A determined user; crowds and power cuts are in test_race.py and test_kill.py."""
 
 import contextlib
 import hashlib
-import multiprocessing
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 
 import pytest
 
-from skdpal.privacy import BudgetExhausted, LedgerError, LedgerTampered, PrivacyBudget, PrivacyLedger, events
-from skdpal.privacy.accounts import POOL
-from skdpal.privacy.amounts import value_of
+from skdpal.privacy import LedgerError, LedgerTampered, PrivacyLedger, events
 from skdpal.privacy.database import Database, create_file
 from skdpal.privacy.state import State
 
@@ -205,68 +198,3 @@ def test_memory_belongs_to_one_process(ledger, monkeypatch):
     monkeypatch.setattr("skdpal.privacy.database.os.getpid", lambda: -1)  # as in a fork, seen by coverage
     with pytest.raises(LedgerError, match="cannot follow a fork"):
         ledger.spent()
-
-
-def race(path, number, results):
-    ledger = PrivacyLedger.open(path)
-    paid, won = 0, False
-    for _ in range(20):
-        with contextlib.suppress(BudgetExhausted):
-            ledger.charge(events.gaussian(10.0), "race")
-            paid += 1
-    with contextlib.suppress(ValueError):
-        ledger.split(POOL, f"cohort/racer-{number}", ["the only patient"])
-        won = True
-    results.put((paid, won))
-
-
-def test_racing_processes_never_overspend_nor_share_a_patient(durable, path):
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    racers = [context.Process(target=race, args=(str(path), number, results)) for number in range(3)]
-    for racer in racers:
-        racer.start()
-    paid, won = zip(*(results.get(timeout=120) for _ in racers), strict=True)
-    for racer in racers:
-        racer.join()
-    affordable = int(value_of(durable._book.read().filter.ceiling[0]) / 0.01)
-    assert sum(paid) == len(durable.receipts()) == affordable == 25  # of 60 tries
-    assert sum(won) == len(durable.accounts()) - 1 == 1
-    assert durable.spent() <= 2.0
-    durable.verify()
-
-
-KILLED = """
-import sys
-from skdpal.privacy import PrivacyLedger, events
-ledger = PrivacyLedger.open(sys.argv[1])
-while True:
-    ledger.charge(events.gaussian(1e4), "loop", "cohort")
-    print(len(ledger.receipts()), flush=True)
-"""
-
-
-def kill(tmp_path, rounds):
-    path = tmp_path / "killed.ledger"
-    PrivacyLedger.create(path, PrivacyBudget(5.0))
-    for number in range(rounds):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
-        announced = int(process.stdout.readline())
-        time.sleep(0.003 * (number % 20))
-        os.kill(process.pid, signal.SIGKILL)
-        rest = process.stdout.read().split()
-        process.wait()
-        process.stdout.close()
-        announced = int(rest[-1]) if rest else announced
-        ledger = PrivacyLedger.open(path)
-        ledger.verify()
-        assert announced <= len(ledger.receipts()) <= announced + 1  # what was said to be paid is on disk
-
-
-def test_kill_loses_no_receipt(tmp_path):
-    kill(tmp_path, 3)
-
-
-@pytest.mark.slow
-def test_kill_loses_no_receipt_many_times(tmp_path):
-    kill(tmp_path, 60)

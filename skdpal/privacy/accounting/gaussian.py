@@ -56,13 +56,18 @@ def mu_squared(event: Event) -> float:
 
 def _mu_of_pure(epsilon: float) -> float:
     """The least μ of all ε-DP mechanisms: the trade-off curves touch at their fixed points."""
-    return -2 * float(ndtri(expit(-epsilon))) * (1 + 1e-12)
+    return _up(-2 * float(ndtri(expit(-epsilon))))
 
 
 def _mu_of_response(epsilon: float, n_classes: int) -> float:
     """μ through the corner (q, 1−p) of the trade-off curve; between corners the curve is a chord, above any G_μ."""
     other = 1 / (math.exp(min(epsilon, 700.0)) + n_classes - 1)
-    return -float(ndtri(other) + ndtri((n_classes - 1) * other)) * (1 + 1e-12)
+    return _up(-float(ndtri(other) + ndtri((n_classes - 1) * other)))
+
+
+def _up(mu: float) -> float:
+    """Above the rounding of ndtri, of which a small μ is a difference."""
+    return mu * (1 + 1e-12) + 2.0**-45
 
 
 def delta_of_mu(mu: float, epsilon: float) -> float:

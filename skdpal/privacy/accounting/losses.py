@@ -19,7 +19,7 @@ from scipy.special import log_ndtr, ndtr, ndtri
 
 from skdpal.privacy import events
 from skdpal.privacy.accounting.gaussian import mu_squared
-from skdpal.privacy.accounting.search import bisect
+from skdpal.privacy.accounting.repetition import gamma_of
 from skdpal.privacy.events import Event
 
 __all__ = ["compose", "dominating", "losses_of", "needs_profile"]
@@ -155,7 +155,7 @@ def _selected(event: events.RepeatAndSelect, interval: float) -> Any:
     mu = math.sqrt(mu_squared(event.event))
     if math.isinf(mu) or math.isinf(event.shape):
         return None
-    gamma = _gamma(event.mean, event.shape)
+    gamma = gamma_of(event.mean, event.shape)
     a = np.append(0.0, np.geomspace(1e-6 * gamma, 1.0, 200_000))
     # both parts of the ratio grow with a: between grid points, the next over the last is a bound
     ratio = (gamma + (1 - gamma) * a[1:]) / (gamma + (1 - gamma) * ndtr(ndtri(a[:-1]) - mu))
@@ -166,17 +166,6 @@ def _selected(event: events.RepeatAndSelect, interval: float) -> Any:
 def _delta(mu: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
     first, second = log_ndtr(mu / 2 - x / mu), x + log_ndtr(-mu / 2 - x / mu)
     return np.asarray(np.exp(first) * -np.expm1(np.minimum(second - first, 0.0)))
-
-
-def _gamma(mean: float, shape: float) -> float:
-    """The parameter of a truncated negative binomial of a given mean."""
-
-    def mean_of(gamma: float) -> float:
-        if shape == 0:
-            return (1 / gamma - 1) / math.log(1 / gamma)
-        return shape * (1 - gamma) / (gamma * -math.expm1(shape * math.log(gamma)))
-
-    return bisect(lambda gamma: mean_of(gamma) <= mean, 1e-12, 1 - 1e-12)[0]
 
 
 def _convex(x: NDArray[np.float64], bound: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ Invariants
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +23,8 @@ from skdpal.privacy import events
 from skdpal.privacy.randomness import sampler
 
 __all__ = ["RandomizedResponse"]
+
+_MISSING, _UNKNOWN = -1, -2
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,15 @@ class RandomizedResponse:
     one_row_each: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"Expected classes to differ. Found {list(self.classes)!r}.")
-        events.randomized_response(self.epsilon, len(self.classes))
+        ordered = isinstance(self.classes, Iterable) and not isinstance(self.classes, str | bytes | Set | Mapping)
+        plain = tuple(self.classes) if ordered else ()
+        same = len(set(plain)) == len(plain) and np.asarray(plain).tolist() == list(plain)
+        if not plain or not same or any(map(_is_missing, plain)):
+            raise ValueError(
+                f"Expected classes to be a list of different words or numbers of one type. Found {self.classes!r}."
+            )
+        object.__setattr__(self, "classes", plain)
+        events.randomized_response(self.epsilon, len(plain))
 
     @property
     def event(self) -> events.RandomizedResponse:
@@ -53,16 +61,34 @@ class RandomizedResponse:
 
     @property
     def keep(self) -> float:
-        """The probability with which a label is true, rounded down."""
-        return math.nextafter(1 / (1 + (len(self.classes) - 1) * math.exp(-self.epsilon)), 0.0)
+        """The probability with which a label is true, rounded down, and at least that of a uniform label."""
+        others = len(self.classes) - 1
+        return max((1 - 2.0**-50) / (1 + others * math.exp(-self.epsilon)), 1 / (others + 1))
 
     def run(self, values: Any, ids: Sequence[str]) -> NDArray[Any]:
         """The noisy labels. Only `release` calls this, after the charge."""
-        codes = pd.Index(self.classes).get_indexer(pd.Index(values)).astype(np.int64)
-        missing = np.asarray(pd.isna(pd.Index(values)))
-        if codes.shape != (len(ids),) or (codes[~missing] < 0).any():
+        labels, n_classes = list(values), len(self.classes)
+        code_of = {name: code for code, name in enumerate(self.classes)}
+        codes = np.array([_code(label, code_of) for label in labels], dtype=np.int64)
+        if len(labels) != len(ids) or (codes == _UNKNOWN).any():
             raise ValueError("Expected one label, of the given classes or missing, for each of record_ids.")
-        n_classes = len(self.classes)
+        missing = codes == _MISSING
         noisy = sampler().response(np.where(missing, 0, codes), n_classes, self.keep)
         null = sampler().response(np.zeros(len(ids), dtype=np.int64), n_classes, 1 / n_classes)
         return np.asarray(self.classes)[np.where(missing, null, noisy)]
+
+
+def _code(label: Any, code_of: Mapping[Any, int]) -> int:
+    """The number of a class; says nothing about what else a label may be."""
+    if isinstance(label, Hashable) and label in code_of:
+        return code_of[label]
+    return _MISSING if _is_missing(label) else _UNKNOWN
+
+
+def _is_missing(label: Any) -> bool:
+    return (
+        label is None
+        or label is pd.NA
+        or (isinstance(label, float | np.floating) and math.isnan(label))
+        or label is pd.NaT
+    )

@@ -108,7 +108,10 @@ class GumbelTopK:
 
 
 def _bounded(values: Any, ids: Sequence[str]) -> NDArray[np.float64]:
-    scores = np.asarray(values, dtype=np.float64)
+    try:
+        scores = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        scores = np.empty(0)
     if scores.shape != (len(ids),):
         raise ValueError("Expected one score for each of record_ids.")
     return np.clip(np.where(np.isnan(scores), _SENSITIVITY, scores), 0.0, 1.0)
