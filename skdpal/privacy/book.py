@@ -11,7 +11,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from skdpal.privacy import events
 from skdpal.privacy.accounts import ROOT
@@ -27,6 +27,8 @@ from skdpal.privacy.validation import check_real
 from skdpal.privacy.vault import Evidence, Vault
 
 __all__ = ["Book"]
+
+T = TypeVar("T")
 
 
 class Book:
@@ -75,7 +77,7 @@ class Book:
             state.filter.require(state.accounts, event, label, account, cap)
             return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve)
 
-        return self.journal.write(pay)
+        return self._write(pay)
 
     def draw(
         self, reservation: int, event: Event, label: str, account: str, record_ids: Sequence[str] | None
@@ -90,7 +92,7 @@ class Book:
             self._append(transaction, row)
             return state.reserved[reservation][0]
 
-        return self.journal.write(take)
+        return self._write(take)
 
     def split(self, source: str, into: str, members: Iterable[Any], epsilon: float | None) -> None:
         """Move patients out of a leaf into a new one."""
@@ -101,7 +103,7 @@ class Book:
             state.filter.require_split(state.accounts, source, into)
             self._append_split(transaction, state, source, into, patients, epsilon)
 
-        self.journal.write(move)
+        self._write(move)
 
     def branch(
         self,
@@ -125,7 +127,7 @@ class Book:
             self._append_split(transaction, state, source, into, members, None)
             return self._append_charge(transaction, event, label, into, alone)
 
-        return self.journal.write(move_and_pay)
+        return self._write(move_and_pay)
 
     def cap(self, account: str, name: str, epsilon: float) -> None:
         """Limit a part of an account from now on."""
@@ -136,7 +138,7 @@ class Book:
             state.filter.ceiling_of(check_real("epsilon", epsilon, above=0.0))
             self._append(transaction, {"kind": "cap", "account": account, "name": name, "epsilon": float(epsilon)})
 
-        self.journal.write(limit)
+        self._write(limit)
 
     def note(self, rows_of: Callable[[State], list[Row]]) -> None:
         """Append rows that cost nothing."""
@@ -145,15 +147,24 @@ class Book:
             for row in rows_of(self._replay(transaction)):
                 self._append(transaction, row)
 
-        self.journal.write(append)
+        self._write(append)
 
     def accounts_of(self, record_ids: Iterable[str]) -> list[str]:
         """The leaf of each patient."""
+        head = self.vault.head()  # before the journal is read, and the members after it: both may go on meanwhile
 
         def look(transaction: Transaction) -> list[str]:
-            return self.vault.accounts_of(map(str, record_ids), _evidence(transaction, self._replay(transaction)))
+            state = self._replay(transaction)
+            evidence = Evidence(state.header["id"], state.splits, lambda _: not head or transaction.went_through(head))
+            return self.vault.accounts_of(map(str, record_ids), evidence)
 
         return self.journal.read(look)
+
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        """The result of a writing transaction, remembered: a store set back to before it will be noticed."""
+        result = self.journal.write(work)
+        self.read()
+        return result
 
     def _replay(self, transaction: Transaction | SealedJournal) -> State:
         """What is known, brought up to date; the journal's lock keeps other threads out."""

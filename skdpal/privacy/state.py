@@ -24,7 +24,7 @@ from skdpal.privacy.validation import check_one_of
 
 __all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class State:
             raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")
         if row.get("schema") != SCHEMA:
             raise LedgerError(f"The ledger has schema {row.get('schema')!r}, not {SCHEMA}. Update skdpal to use it.")
-        self._filter, self.header = _filter_of(row), row
+        self._filter, self.header = _filter_of(row), {"id": row["id"], **row}  # all have a name
 
     def _charge(self, row: Row) -> None:
         event = events.from_json(row["event"])

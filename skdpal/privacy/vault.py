@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +95,7 @@ class Vault:
             self._secret = entropy(32)
             self._database.run(lambda connection: self._fill(connection, ledger), write=True, create=True)
         self._secret = self._database.run(
-            lambda connection: bytes(connection.execute(sa.select(_SECRET.c.value)).scalar_one()), write=False
+            lambda connection: bytes(connection.execute(sa.select(_SECRET.c.value)).scalar_one() or b""), write=False
         )
 
     def coin(self, label: str, patient: str) -> float:
@@ -118,6 +117,12 @@ class Vault:
             return [leaf_of.get(key, POOL) for key in keys]
 
         return self._database.run(look, write=False)
+
+    def head(self) -> str:
+        """The head of the journal before the last split; empty if there was none."""
+        return self._database.run(
+            lambda connection: str(connection.execute(sa.select(_SECRET.c.head)).scalar_one()), write=False
+        )
 
     def move(self, patients: Sequence[str], into: str, source: str, split: int, head: str, evidence: Evidence) -> None:
         """Put patients into a leaf, on behalf of a row that the journal is about to commit after `head`.
@@ -172,8 +177,8 @@ class Vault:
 
     def _seal(self, connection: sa.Connection) -> str:
         mine = connection.execute(sa.select(_SECRET.c.ledger, _SECRET.c.last_split, _SECRET.c.head)).one()
-        members = sorted(tuple(row) for row in connection.execute(sa.select(_MEMBERS)))
-        return self._digest("seal\n" + json.dumps([tuple(mine), members])).hex()
+        members = sorted(repr(tuple(row)) for row in connection.execute(sa.select(_MEMBERS)))  # also of damaged ones
+        return self._digest(f"seal\n{tuple(mine)!r}\n{members!r}").hex()
 
     def _digest(self, text: str) -> bytes:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).digest()

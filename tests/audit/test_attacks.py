@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import binom, norm
 
 from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, power, repeated
-from skdpal.privacy import epsilon_of, events, mechanisms
+from skdpal.privacy import epsilon_of, events
 from skdpal.privacy.identities import sum_by_patient
 from skdpal.privacy.mechanisms import GaussianSum
+from skdpal.privacy.mechanisms import sums as mechanism_of_sums
 from skdpal.privacy.randomness import perturb
 
 SURE = 1 - 1e-6
@@ -77,7 +78,7 @@ def test_counts_tell_no_more_where_one_kind_of_error_is_rare():
 
 def test_half_the_noise_is_found(monkeypatch):
     """μ = 2 at the price of 1: found with probability > 0.9999."""
-    monkeypatch.setattr(mechanisms, "perturb", lambda values, scale: perturb(values, scale / 2))
+    monkeypatch.setattr(mechanism_of_sums, "perturb", lambda values, scale: perturb(values, scale / 2))
     found = attack(sums(GaussianSum(SIGMA), ONE_ROW), RUNS, threshold=0.0, confidence=SURE)
     assert found.beats(mu=MU), str(found)
 

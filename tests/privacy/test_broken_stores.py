@@ -415,10 +415,3 @@ def test_a_lost_write_ahead_log_is_noticed_by_who_holds_the_head(killed):
         assert PrivacyLedger.open(path).verify(head) == head  # then nothing was lost
         return
     assert PrivacyLedger.open(path).receipts()[-1].label != "last"
-
-
-@pytest.mark.xfail(reason="in WAL mode the newest receipts are in a second file", strict=True)
-def test_the_ledger_file_alone_holds_all_receipts(killed):
-    path, head = killed
-    path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
-    assert PrivacyLedger.open(path).verify() == head

@@ -85,12 +85,11 @@ def test_an_untouched_journal_is_intact(used):
 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_touched_journal_is_found(used, touch, name):
-    touch(used, name)
     ledger = PrivacyLedger.open(used)
-    with pytest.raises(LedgerTampered, match=r"Row \d|ends at row"):
-        ledger.verify()
-    with pytest.raises(LedgerError):
-        ledger.certificate()
+    touch(used, name)
+    for look in (ledger.verify, ledger.certificate, lambda: PrivacyLedger.open(used)):
+        with pytest.raises(LedgerTampered, match=r"Row \d|ends at row"):
+            look()
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -100,7 +99,7 @@ def test_charging_a_touched_journal_does_not_heal_it(used, touch, name):
         with contextlib.suppress(LedgerError):
             PrivacyLedger.open(used).charge(events.gaussian(30.0), "later")
     with pytest.raises(LedgerTampered):
-        PrivacyLedger.open(used).verify()
+        PrivacyLedger.open(used)
 
 
 def test_an_older_copy_of_the_store_has_another_head(durable, path, tmp_path):
@@ -119,10 +118,8 @@ def test_rows_that_cannot_be_read_are_an_error_of_the_ledger(used, touch, name, 
     touch(used, name)
     if hashes == "made anew":
         rechain(used)
-    ledger = PrivacyLedger.open(used)
-    for use in (ledger.spent, lambda: ledger.charge(events.gaussian(50), "x"), lambda: ledger.budget):
-        with pytest.raises(LedgerError):
-            use()
+    with pytest.raises(LedgerError):
+        PrivacyLedger.open(used)
 
 
 @pytest.mark.parametrize("name", ["a b", "a?b=c", "a#b", "a%20b", "ä", "file:a", "a?mode=memory"])
@@ -155,7 +152,7 @@ def test_a_journal_without_header_is_refused(used, execute):
         State().filter  # noqa: B018
 
 
-@pytest.mark.parametrize(("old", "new"), [('"schema": 2,', '"schema": 7,'), ('"kind": "header"', '"kind": "novel"')])
+@pytest.mark.parametrize(("old", "new"), [('"schema": 3,', '"schema": 7,'), ('"kind": "header"', '"kind": "novel"')])
 def test_an_unknown_schema_is_refused(used, execute, old, new):
     execute(used, f"UPDATE journal SET body = replace(body, '{old}', '{new}') WHERE number = 0")
     rechain(used)

@@ -187,7 +187,7 @@ def test_the_spend_does_not_know_how_many_are_in_an_account(budget, journal):
     for ledger, members in ((few, []), (many, ["a", "b", "c"])):
         ledger.branch(POOL, "cohort/round-1", members).charge(events.gaussian(3.0), "fit")
     assert few.spent() == many.spent() > 0
-    assert journal(few) == journal(many)
+    assert journal(few)[1:] == journal(many)[1:]  # the first row holds a random name
 
 
 def test_two_openings_of_a_file_are_one_ledger(durable, path, whole):
@@ -223,9 +223,9 @@ def test_a_second_header_does_not_raise_the_ceiling(durable, path):
         transaction.append({**header, "epsilon": 100.0})  # in the chain, so verify() cannot object
 
     durable._book.journal.write(forge)
-    for ledger in (durable, PrivacyLedger.open(path)):
+    for use in (lambda: durable.charge(events.gaussian(0.5), "too much"), lambda: PrivacyLedger.open(path)):
         with pytest.raises(LedgerError, match="header"):
-            ledger.charge(events.gaussian(0.5), "too much")
+            use()
 
 
 def test_threads_share_a_budget_fairly(budget, tmp_path):

@@ -12,7 +12,7 @@ from skdpal.privacy.vault import Vault
 
 
 def test_coins_are_uniform_fresh_for_each_label_and_the_same_when_asked_again():
-    vault = Vault(None, create=True)
+    vault = Vault(None, ledger="a")
     patients = [str(number) for number in range(3000)]
     first, second = (np.array([vault.coin(label, patient) for patient in patients]) for label in ("r1", "r2"))
     for coins in (first, second):
@@ -24,12 +24,12 @@ def test_coins_are_uniform_fresh_for_each_label_and_the_same_when_asked_again():
 
 
 def test_two_vaults_have_two_secrets():
-    assert Vault(None, create=True).coin("r", "p") != Vault(None, create=True).coin("r", "p")
+    assert Vault(None, ledger="a").coin("r", "p") != Vault(None, ledger="a").coin("r", "p")
 
 
 def test_coins_survive_reopening(tmp_path):
     path = tmp_path / "x.vault"
-    coin = Vault(path, create=True).coin("r", "p")
+    coin = Vault(path, ledger="a").coin("r", "p")
     assert Vault(path).coin("r", "p") == coin
 
 

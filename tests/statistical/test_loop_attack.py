@@ -14,10 +14,10 @@ from scipy.special import logsumexp
 from scipy.stats import beta, binom, norm
 
 from skdpal import DPPrototypeClassifier, PrivateActiveLearner, PrivateQuery
-from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events, mechanisms
+from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import sum_by_patient
-from skdpal.privacy.mechanisms import GaussianSum
+from skdpal.privacy.mechanisms import GaussianSum, sums
 from skdpal.privacy.randomness import perturb, simulation
 
 SIGMA = 0.5
@@ -115,7 +115,7 @@ def mu_bound(where, runs, false_alarm):
 
 
 def half_the_noise(patch):
-    patch.setattr(mechanisms, "perturb", lambda values, scale: perturb(values, scale / 2))
+    patch.setattr(sums, "perturb", lambda values, scale: perturb(values, scale / 2))
 
 
 def retraining_on_everybody(patch):

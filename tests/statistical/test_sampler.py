@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import binom, chi2, kstest, norm, pearsonr
 
 from skdpal import DPPrototypeClassifier
-from skdpal.privacy import PrivacyBudget, PrivacyLedger, mechanisms, randomness
+from skdpal.privacy import PrivacyBudget, PrivacyLedger, randomness
+from skdpal.privacy.mechanisms import sums
 from skdpal.privacy.randomness import perturb
 
 FITS, CLASSES, WIDTH = 200, 4, 8
@@ -74,7 +75,7 @@ def noise():
 @pytest.fixture
 def plant(monkeypatch):
     """Put a fault in place of the noise source of the mechanisms."""
-    return lambda faulty: monkeypatch.setattr(mechanisms, "perturb", faulty)
+    return lambda faulty: monkeypatch.setattr(sums, "perturb", faulty)
 
 
 def test_fits_have_the_noise_that_was_charged(noise, false_alarm):

@@ -11,7 +11,7 @@ Invariants
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,7 +67,8 @@ class RandomizedResponse:
 
     def run(self, values: Any, ids: Sequence[str]) -> NDArray[Any]:
         """The noisy labels. Only `release` calls this, after the charge."""
-        labels, n_classes = list(values), len(self.classes)
+        flat = not isinstance(values, str | bytes | Mapping) and getattr(values, "ndim", 1) == 1
+        labels, n_classes = list(values) if flat else [], len(self.classes)
         code_of = {name: code for code, name in enumerate(self.classes)}
         codes = np.array([_code(label, code_of) for label in labels], dtype=np.int64)
         if len(labels) != len(ids) or (codes == _UNKNOWN).any():
@@ -80,9 +81,10 @@ class RandomizedResponse:
 
 def _code(label: Any, code_of: Mapping[Any, int]) -> int:
     """The number of a class; says nothing about what else a label may be."""
-    if isinstance(label, Hashable) and label in code_of:
+    try:
         return code_of[label]
-    return _MISSING if _is_missing(label) else _UNKNOWN
+    except (KeyError, TypeError):
+        return _MISSING if _is_missing(label) else _UNKNOWN
 
 
 def _is_missing(label: Any) -> bool:

@@ -110,7 +110,7 @@ class GumbelTopK:
 def _bounded(values: Any, ids: Sequence[str]) -> NDArray[np.float64]:
     try:
         scores = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scores = np.empty(0)
     if scores.shape != (len(ids),):
         raise ValueError("Expected one score for each of record_ids.")
