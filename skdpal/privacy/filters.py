@@ -13,6 +13,7 @@ Invariants
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from skdpal.privacy.validation import check_real
 __all__ = ["Filter", "GdpFilter", "RenyiFilter"]
 
 
-class Filter:
+class Filter(ABC):
     """What all filters share: amounts, one for each order, each below its ceiling.
 
     Attributes
@@ -60,17 +61,17 @@ class Filter:
             total = add(total, self.price(part))
         return tuple(event.count * amount for amount in total)
 
+    @abstractmethod
     def price_of_one(self, event: Event) -> Amounts:
         """What an event that is no composition costs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ceiling_of(self, epsilon: float) -> Amounts:
         """What an account with a ceiling of its own may pay at most."""
-        raise NotImplementedError
 
+    @abstractmethod
     def epsilon(self, paid: Amounts) -> float:
         """ε of amounts, as an odometer reads it."""
-        raise NotImplementedError
 
     def header(self) -> dict[str, Any]:
         """What a ledger's first row must hold to make this filter again."""
@@ -229,7 +230,7 @@ class RenyiFilter(Filter):
         if left <= 0:
             raise ValueError(
                 f"Expected epsilon above {epsilon - left:.3g}, which order {self.orders[0]:g} needs at "
-                f"δ={self.budget.delta:g}. Found {epsilon:g}. Raise it, or choose another order when the ledger is created."
+                f"δ={self.budget.delta:g}. Found {epsilon:g}. Raise it, or leave order=None when the ledger is created."
             )
         return floor_of([left * (1 - 1e-12)])  # its own rounding
 

@@ -79,9 +79,10 @@ class Schedule:
                 history[step.into] = [list(turn) for turn in history[step.source]]
                 for turns in history.values():
                     turns.append([])
-            elif isinstance(step, Charge):
-                for leaf in accounts.under(accounts.check(step.account)):
-                    history[leaf][-1].append(step.event)
+            else:
+                charge = step if isinstance(step, Charge) else Charge(step)
+                for leaf in accounts.under(accounts.check(charge.account)):
+                    history[leaf][-1].append(charge.event)
         return [tuple(map(tuple, history[leaf])) for leaf in accounts.under(accounts.check(account))]
 
     def epsilon(self, delta: float) -> float:

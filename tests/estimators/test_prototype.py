@@ -146,12 +146,12 @@ def test_without_a_ledger_rows_are_not_read(verb, untouchable):
 
 
 def test_the_charge_is_on_record_before_the_sums_are_formed(ledger, monkeypatch):
-    from skdpal.privacy import mechanisms
+    from skdpal.privacy.mechanisms import sums
 
     def crash(contributions, ids):
         raise OSError("power cut")
 
-    monkeypatch.setattr(mechanisms, "sum_by_patient", crash)
+    monkeypatch.setattr(sums, "sum_by_patient", crash)
     with pytest.raises(OSError, match="power cut"):
         DPPrototypeClassifier(4.0, classes=CLASSES, ledger=ledger).fit(np.eye(3), CODES)
     assert len(ledger.receipts()) == 1  # no refund

@@ -302,7 +302,9 @@ def test_a_branch_of_a_site_pays_from_its_own_ceiling():
 
 
 def test_the_certificate_lists_lower_ceilings_and_nobody(monkeypatch):
-    monkeypatch.setattr("skdpal.privacy.book.today", lambda: "2026-01-01")  # the day is all that may differ
+    # the day and the ledger's random name are all that may differ
+    monkeypatch.setattr("skdpal.privacy.book.today", lambda: "2026-01-01")
+    monkeypatch.setattr("skdpal.privacy.state.nonce", lambda: "0" * 32)
     certificates = []
     for members in ([], ["Ann-1"], ["Bob-2", "Eve-3", "Zoe-4"]):
         ledger = PrivacyLedger(BUDGET)

@@ -14,13 +14,16 @@ from scipy.optimize import brentq
 from scipy.special import erfinv, logsumexp, ndtr, ndtri
 from scipy.stats import norm
 
-from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
+from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
 from skdpal.privacy.accounting import ceiling_mu_squared, mu_squared
+from skdpal.privacy.accounting.frozen import epsilon_of_roles
+from skdpal.privacy.accounting.losses import losses_of
 from skdpal.privacy.accounting.renyi import ORDERS, best_epsilon, conversion, curve
 from skdpal.privacy.accounts import POOL, Accounts
 from skdpal.privacy.amounts import add, ceil_of, fits, floor_of, value_of
 from skdpal.privacy.filters import GdpFilter, RenyiFilter
 from skdpal.privacy.planned import PlannedFilter, Schedule
+from skdpal.privacy.remedies import scaled
 from tests.privacy import reference
 
 DELTA = 1e-5
@@ -415,7 +418,7 @@ def test_the_order_that_is_chosen_leaves_most_for_a_gaussian(epsilon):
 
 @pytest.mark.parametrize("order", [1.5, 2.0, 3.0])
 def test_an_order_at_which_nothing_is_left_is_no_order(order):
-    with pytest.raises(ValueError, match=rf"order.{order:g}.*eave order=None"):
+    with pytest.raises(ValueError, match=rf"order {order:g} .*eave order=None"):
         PrivacyLedger(PrivacyBudget(2.0, DELTA), "renyi", order=order)
 
 
@@ -657,7 +660,9 @@ def test_no_charge_makes_room():
     ledger = PrivacyLedger(budget, "renyi", order=5.0)
     ledger.charge(events.gaussian(calibrate(events.gaussian, budget, filter="renyi", order=5.0)), "everything")
     spent = ledger.spent()
-    sampled = events.composed([events.poisson_gaussian(50.0, 3e-12, 10**9)], count=2 * 10**18)
+    sampled = events.composed([events.poisson_gaussian(50.0, 3e-12, 10**9)], count=10**12)
+    with pytest.raises(ValueError, match="count"):
+        events.composed([sampled], count=2 * 10**18)
     with pytest.raises(BudgetExhausted):
         ledger.charge(sampled, "more")
     assert ledger.spent() == spent
@@ -682,3 +687,28 @@ def test_the_least_of_all_orders_is_only_a_reading():
     filter = RenyiFilter.along(BUDGET, events.gaussian(1.0))
     price = best_epsilon([value_of(amount) for amount in filter.ceiling], filter.orders, DELTA)
     assert price <= filter.epsilon_below(filter.ceiling) == BUDGET.epsilon
+
+
+# ---- where nothing is known ----------------------------------------------------------------------------------
+
+
+def test_what_has_no_loss_distribution_has_none_inside_of_others():
+    poisson = events.repeat_and_select(events.gaussian(4.0), 3.0, math.inf)
+    for event in (events.nonprivate(), poisson, events.one_of([poisson, events.gaussian(4.0)])):
+        assert losses_of([event], 1e-3) is None
+    roles = [((poisson,), ()), ((), (events.poisson_gaussian(4.0, 0.5, 3),))]
+    assert epsilon_of_roles(roles, 1e-5) == pytest.approx(epsilon_of([poisson], 1e-5))  # by divergences
+
+
+def test_what_has_no_noise_cannot_have_more():
+    assert scaled(events.nonprivate(), 2.0) == events.nonprivate()
+
+
+def test_a_reservation_has_no_headroom(ledger):
+    with pytest.raises(LedgerError, match="no headroom"):
+        ledger.reserve(events.gaussian(9.0), "search").headroom(events.gaussian)
+
+
+def test_amounts_of_a_planned_ledger_are_its_ceiling():
+    ledger = PrivacyLedger(PrivacyBudget(2.0), "planned", schedule=[events.gaussian(9.0)])
+    assert ledger._book.read().filter.epsilon(()) == 2.0

