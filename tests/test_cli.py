@@ -104,7 +104,7 @@ def shape(value):
 
 def test_nothing_outside_tells_how_many_were_accepted(run, tmp_path, monkeypatch):
     """One study accepts nobody, one everybody it meets: terminal, files, receipts and sizes are alike."""
-    monkeypatch.setattr("skdpal.privacy.state.nonce", lambda: "0" * 32)  # a ledger's name is random
+    monkeypatch.setattr("skdpal.privacy.ledger.state.nonce", lambda: "0" * 32)  # a ledger's name is random
     seen = []
     for name, coin in (("none", 1.0), ("many", 0.0)):
         folder = tmp_path / name

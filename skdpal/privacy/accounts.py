@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from skdpal.privacy.amounts import Amounts, add, fits
+from skdpal.privacy.accounting.amounts import Amounts, add, fits
 
 __all__ = ["POOL", "ROOT", "Accounts", "Leaf"]
 

@@ -32,7 +32,7 @@ def studies(embedded, srbct, tmp_path_factory):
     runs = {}
     for name, coin in COINS.items():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("skdpal.privacy.state.nonce", lambda: "0" * 32)  # a ledger's name is random
+            patch.setattr("skdpal.privacy.ledger.state.nonce", lambda: "0" * 32)  # a ledger's name is random
             if coin is not None:
                 patch.setattr(PrivacyLedger, "coin", lambda *_, coin=coin: coin)
             study = ActiveLearningStudy(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, events
+from skdpal.privacy.accounting.amounts import ceil_of, floor_of, value_of
 from skdpal.privacy.accounts import POOL, ROOT, Accounts
-from skdpal.privacy.amounts import ceil_of, floor_of, value_of
 from skdpal.privacy.filters import GdpFilter
 
 PATIENTS = [f"p{number}" for number in range(6)]

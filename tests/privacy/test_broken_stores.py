@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from skdpal.privacy import LedgerError, LedgerTampered, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.database import create_file
-from skdpal.privacy.journal import Journal
+from skdpal.privacy.ledger.state import SCHEMA
 from skdpal.privacy.mechanisms import GaussianSum, release
-from skdpal.privacy.state import SCHEMA
+from skdpal.privacy.storage.database import create_file
+from skdpal.privacy.storage.journal import Journal
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 NOBODY = 65534

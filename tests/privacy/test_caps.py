@@ -303,8 +303,8 @@ def test_a_branch_of_a_site_pays_from_its_own_ceiling():
 
 def test_the_certificate_lists_lower_ceilings_and_nobody(monkeypatch):
     # the day and the ledger's random name are all that may differ
-    monkeypatch.setattr("skdpal.privacy.book.today", lambda: "2026-01-01")
-    monkeypatch.setattr("skdpal.privacy.state.nonce", lambda: "0" * 32)
+    monkeypatch.setattr("skdpal.privacy.ledger.book.today", lambda: "2026-01-01")
+    monkeypatch.setattr("skdpal.privacy.ledger.state.nonce", lambda: "0" * 32)
     certificates = []
     for members in ([], ["Ann-1"], ["Bob-2", "Eve-3", "Zoe-4"]):
         ledger = PrivacyLedger(BUDGET)

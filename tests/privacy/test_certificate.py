@@ -70,8 +70,8 @@ def test_hidden_rounds_are_named(ledger):
 
 def test_it_does_not_depend_on_who_or_how_many(budget, monkeypatch):
     # the day and the ledger's random name are all that may differ
-    monkeypatch.setattr("skdpal.privacy.book.today", lambda: "2026-01-01")
-    monkeypatch.setattr("skdpal.privacy.state.nonce", lambda: "0" * 32)
+    monkeypatch.setattr("skdpal.privacy.ledger.book.today", lambda: "2026-01-01")
+    monkeypatch.setattr("skdpal.privacy.ledger.state.nonce", lambda: "0" * 32)
     certificates = []
     for members in ([], ["Ann-1", "Bob-2"], ["Zoe-3"]):
         ledger = PrivacyLedger(budget)
@@ -103,7 +103,7 @@ def test_a_reading_above_nothing_never_passes_the_ceiling(exhausted):
 
 
 def test_versions_of_what_is_missing_are_said_to_be(monkeypatch, ledger):
-    from skdpal.privacy import certificate
+    from skdpal.privacy.ledger import certificate
 
     monkeypatch.setattr(certificate, "_VERSIONED", ("no-such-package",))
     assert ledger.certificate()["versions"]["no-such-package"] == "not installed"

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 
 from skdpal.privacy import LedgerError, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.book import Book
-from skdpal.privacy.vault import Vault
+from skdpal.privacy.ledger.book import Book
+from skdpal.privacy.storage.vault import Vault
 
 FULL = (
     "CREATE TRIGGER full BEFORE INSERT ON journal WHEN NEW.body LIKE '%{kind}%' BEGIN SELECT RAISE(ABORT, 'full'); END"

@@ -16,14 +16,14 @@ from scipy.stats import norm
 
 from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
 from skdpal.privacy.accounting import ceiling_mu_squared, mu_squared
+from skdpal.privacy.accounting.amounts import add, ceil_of, fits, floor_of, value_of
 from skdpal.privacy.accounting.frozen import epsilon_of_roles
 from skdpal.privacy.accounting.losses import losses_of
 from skdpal.privacy.accounting.renyi import ORDERS, best_epsilon, conversion, curve
 from skdpal.privacy.accounts import POOL, Accounts
-from skdpal.privacy.amounts import add, ceil_of, fits, floor_of, value_of
 from skdpal.privacy.filters import GdpFilter, RenyiFilter
-from skdpal.privacy.planned import PlannedFilter, Schedule
-from skdpal.privacy.remedies import scaled
+from skdpal.privacy.filters.planned import PlannedFilter, Schedule
+from skdpal.privacy.filters.remedies import scaled
 from tests.privacy import reference
 
 DELTA = 1e-5

@@ -9,8 +9,8 @@ import sqlite3
 import pytest
 
 from skdpal.privacy import LedgerError, LedgerTampered, PrivacyLedger, events
-from skdpal.privacy.database import Database, create_file
-from skdpal.privacy.state import State
+from skdpal.privacy.ledger.state import State
+from skdpal.privacy.storage.database import Database, create_file
 
 EDITS = {
     "edited": "UPDATE journal SET body = replace(body, '\"cohort\"', '\"cohort/pool\"') WHERE number = 2",
@@ -192,6 +192,6 @@ def test_connecting_never_creates(tmp_path):
 
 
 def test_memory_belongs_to_one_process(ledger, monkeypatch):
-    monkeypatch.setattr("skdpal.privacy.database.os.getpid", lambda: -1)  # as in a fork, seen by coverage
+    monkeypatch.setattr("skdpal.privacy.storage.database.os.getpid", lambda: -1)  # as in a fork, seen by coverage
     with pytest.raises(LedgerError, match="cannot follow a fork"):
         ledger.spent()

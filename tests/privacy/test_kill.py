@@ -22,10 +22,10 @@ import sqlalchemy as sa
 from skdpal import DPPrototypeClassifier
 from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.book import Book
+from skdpal.privacy.ledger.book import Book
 from skdpal.privacy.mechanisms import GaussianSum
 from skdpal.privacy.randomness import perturb
-from skdpal.privacy.vault import Vault
+from skdpal.privacy.storage.vault import Vault
 
 CHILDREN = 3
 EPSILON = 2.0

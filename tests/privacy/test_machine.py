@@ -22,11 +22,13 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, events, state, vault
+from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounting.gaussian import epsilon_of_mu
 from skdpal.privacy.accounting.renyi import conversion, curve
 from skdpal.privacy.accounts import POOL, ROOT, Accounts, Leaf
-from skdpal.privacy.book import Book
+from skdpal.privacy.ledger import state
+from skdpal.privacy.ledger.book import Book
+from skdpal.privacy.storage import vault
 
 DELTA = 1e-5
 EPSILON = 3.0
@@ -425,7 +427,7 @@ def believes_what_a_crash_left(patch):
 
 
 def draws_without_end(patch):
-    patch.setattr("skdpal.privacy.state._APPLY", {**state._APPLY, "draw": lambda self, row: None})
+    patch.setattr("skdpal.privacy.ledger.state._APPLY", {**state._APPLY, "draw": lambda self, row: None})
 
 
 FAULTS = [

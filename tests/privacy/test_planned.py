@@ -20,8 +20,8 @@ from skdpal.privacy import (
 )
 from skdpal.privacy.accounting import frozen
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.journal import Journal
-from skdpal.privacy.state import header_of
+from skdpal.privacy.ledger.state import header_of
+from skdpal.privacy.storage.journal import Journal
 from tests.privacy import reference
 
 DELTA = 1e-5

@@ -17,9 +17,9 @@ import pytest
 
 from skdpal.privacy import BudgetExhausted, LedgerError, LedgerTampered, PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.database import address_of, text_of
+from skdpal.privacy.ledger.state import State
 from skdpal.privacy.mechanisms import GaussianSum, release
-from skdpal.privacy.state import State
+from skdpal.privacy.storage.database import address_of, text_of
 from tests import postgresql
 
 # scikit-learn is imported in the tests that use it: the processes below need not wait for it
@@ -544,7 +544,7 @@ def test_a_fork_in_the_middle_of_a_transaction_shares_the_ledger(shared, url):
 def test_a_child_makes_connections_of_its_own(shared, monkeypatch):
     database = shared._book.journal._database
     engine = database._engine
-    monkeypatch.setattr("skdpal.privacy.database.os.getpid", lambda: -1)  # as in a fork, seen by coverage
+    monkeypatch.setattr("skdpal.privacy.storage.database.os.getpid", lambda: -1)  # as in a fork, seen by coverage
     shared.charge(SMALL, "child")
     assert database._engine is not engine
 
@@ -598,7 +598,7 @@ def test_what_loses_a_conflict_is_repeated_and_paid_once(shared, hand, name, whe
 
 def test_what_loses_every_conflict_is_given_up_and_not_written(shared, hand, monkeypatch, untouchable, journal):
     before, waits = journal(shared), []
-    monkeypatch.setattr("skdpal.privacy.database.time.sleep", waits.append)
+    monkeypatch.setattr("skdpal.privacy.storage.database.time.sleep", waits.append)
     hand(CONFLICTS.format(times=10**6, name="serialization_failure", when="DEFERRABLE INITIALLY DEFERRED"))
     with pytest.raises(LedgerError, match="Nothing was released"):
         release(lambda: untouchable[0], GaussianSum(9.0), shared, "sum", record_ids=["a"])

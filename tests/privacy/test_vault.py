@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from skdpal.privacy import LedgerError, PrivacyLedger
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.vault import Vault
+from skdpal.privacy.storage.vault import Vault
 
 
 def test_coins_are_uniform_fresh_for_each_label_and_the_same_when_asked_again():

@@ -15,11 +15,11 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 from skdpal.privacy import Charge, PrivacyBudget, PrivacyLedger, Schedule, Split, calibrate, epsilon_of, events
+from skdpal.privacy.accounting.amounts import add, ceil_of, fits
 from skdpal.privacy.accounting.frozen import epsilon_of_roles
 from skdpal.privacy.accounting.gaussian import delta_of_mu
 from skdpal.privacy.accounting.renyi import best_epsilon, conversion
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.amounts import add, ceil_of, fits
 from skdpal.privacy.filters import RenyiFilter
 
 BUDGET = PrivacyBudget(2.0, 1e-5)

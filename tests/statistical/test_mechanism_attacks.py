@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, mu_lower_bound, repeated
-from skdpal.estimators.gradient_noise import gaussian_noise
+from skdpal.estimators.neural.noise import gaussian_noise
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
 from skdpal.privacy.mechanisms import GumbelTopK, LaplaceScores, NoisyScores, RandomizedResponse, release
 from skdpal.privacy.randomness import perturb

@@ -15,8 +15,8 @@ from skdpal.privacy.events import Event
 from skdpal.privacy.randomness import current_simulation
 
 if TYPE_CHECKING:
-    from skdpal.privacy.handle import Handle
     from skdpal.privacy.ledger import PrivacyLedger
+    from skdpal.privacy.ledger.handle import Handle
 
 __all__ = ["Mechanism", "release", "require_ledger"]
 

@@ -60,7 +60,7 @@ def gaussian_noise(
 
     Examples
     --------
-    >>> from skdpal.estimators.gradient_noise import gaussian_noise
+    >>> from skdpal.estimators.neural.noise import gaussian_noise
     >>> noise = gaussian_noise((100, 1000), scale=2.0)
     >>> noise.shape, noise.dtype
     (torch.Size([100, 1000]), torch.float32)

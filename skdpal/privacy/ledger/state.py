@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skdpal.privacy import events
+from skdpal.privacy.accounting.amounts import Amounts, add, fits
 from skdpal.privacy.accounts import POOL, ROOT, Accounts
-from skdpal.privacy.amounts import Amounts, add, fits
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerTampered
 from skdpal.privacy.events import Event
 from skdpal.privacy.filters import Filter, GdpFilter, RenyiFilter
-from skdpal.privacy.journal import GENESIS, Row
-from skdpal.privacy.planned import PlannedFilter, Schedule
+from skdpal.privacy.filters.planned import PlannedFilter, Schedule
 from skdpal.privacy.randomness import current_simulation, nonce
+from skdpal.privacy.storage.journal import GENESIS, Row
 from skdpal.privacy.validation import check_one_of
 
 __all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]

@@ -18,13 +18,13 @@ from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
 from skdpal.privacy.filters import Filter
-from skdpal.privacy.journal import Journal, Row, Transaction
-from skdpal.privacy.planned import PlannedFilter
+from skdpal.privacy.filters.planned import PlannedFilter
+from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
+from skdpal.privacy.ledger.state import Receipt, State, today
 from skdpal.privacy.randomness import current_simulation
-from skdpal.privacy.sealed import SealedJournal, SealedVault
-from skdpal.privacy.state import Receipt, State, today
+from skdpal.privacy.storage.journal import Journal, Row, Transaction
+from skdpal.privacy.storage.vault import Evidence, Vault
 from skdpal.privacy.validation import check_real
-from skdpal.privacy.vault import Evidence, Vault
 
 __all__ = ["Book"]
 

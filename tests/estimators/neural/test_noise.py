@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, ks_2samp, kstest, norm
 
-from skdpal.estimators import gradient_noise as home
-from skdpal.estimators.gradient_noise import gaussian_noise
+from skdpal.estimators.neural import noise as home
+from skdpal.estimators.neural.noise import gaussian_noise
 from skdpal.privacy import PrivacyLeakWarning
 from skdpal.privacy.randomness import simulation
 

@@ -17,13 +17,13 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from skdpal.privacy import events
+from skdpal.privacy.accounting.amounts import Amounts
 from skdpal.privacy.accounting.frozen import Role, epsilon_of, epsilon_of_roles
 from skdpal.privacy.accounts import ROOT, Accounts
-from skdpal.privacy.amounts import Amounts
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted
 from skdpal.privacy.events import Event
-from skdpal.privacy.filters import Filter
+from skdpal.privacy.filters.base import Filter
 
 __all__ = ["Charge", "PlannedFilter", "Schedule", "Split"]
 

@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skdpal.privacy import events
+from skdpal.privacy.accounting.amounts import value_of
 from skdpal.privacy.accounting.gaussian import ceiling_mu_squared, epsilon_of_mu
 from skdpal.privacy.accounts import ROOT
-from skdpal.privacy.amounts import value_of
 from skdpal.privacy.filters import GdpFilter
-from skdpal.privacy.state import State
+from skdpal.privacy.ledger.state import State
 
 __all__ = ["NOT_COVERED", "of"]
 

@@ -15,20 +15,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from skdpal.privacy import certificate
 from skdpal.privacy.accounts import ROOT
-from skdpal.privacy.book import Book
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.calibration import dearest
-from skdpal.privacy.database import address_of, create_file, text_of
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
-from skdpal.privacy.handle import Handle
-from skdpal.privacy.journal import Journal
-from skdpal.privacy.planned import PlannedFilter
-from skdpal.privacy.sealed import SealedJournal, SealedVault
-from skdpal.privacy.state import Receipt, State, header_of
-from skdpal.privacy.vault import Vault, vault_of
+from skdpal.privacy.filters.calibration import dearest
+from skdpal.privacy.filters.planned import PlannedFilter
+from skdpal.privacy.ledger import certificate
+from skdpal.privacy.ledger.book import Book
+from skdpal.privacy.ledger.handle import Handle
+from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
+from skdpal.privacy.ledger.state import Receipt, State, header_of
+from skdpal.privacy.storage.database import address_of, create_file, text_of
+from skdpal.privacy.storage.journal import Journal
+from skdpal.privacy.storage.vault import Vault, vault_of
 
 __all__ = ["PrivacyLedger"]
 

@@ -16,7 +16,7 @@ from skdpal.privacy.events import Event
 if TYPE_CHECKING:
     from skdpal.privacy.budget import PrivacyBudget
     from skdpal.privacy.ledger import PrivacyLedger
-    from skdpal.privacy.state import Receipt
+    from skdpal.privacy.ledger.state import Receipt
 
 __all__ = ["Handle"]
 

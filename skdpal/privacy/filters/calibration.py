@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from skdpal.privacy.accounting.amounts import fits
 from skdpal.privacy.accounting.frozen import epsilon_of
 from skdpal.privacy.accounting.gaussian import mu_squared
 from skdpal.privacy.accounting.search import bisect
-from skdpal.privacy.amounts import fits
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.events import Event
 from skdpal.privacy.filters import Filter, GdpFilter, RenyiFilter

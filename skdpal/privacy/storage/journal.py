@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from skdpal.privacy.database import Database
 from skdpal.privacy.errors import LedgerTampered
+from skdpal.privacy.storage.database import Database
 
 __all__ = ["GENESIS", "Journal", "Row", "Transaction"]
 

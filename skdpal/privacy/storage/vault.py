@@ -26,9 +26,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.database import Database, create_file
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.randomness import entropy
+from skdpal.privacy.storage.database import Database, create_file
 
 __all__ = ["Evidence", "Vault", "vault_of"]
 
