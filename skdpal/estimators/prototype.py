@@ -9,14 +9,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
+from skdpal.estimators.patients import Patients, expected_number, read_patients
 from skdpal.estimators.posterior import Release, infer
 from skdpal.estimators.prior import PublicPrior, unit_ball
 from skdpal.estimators.rows import validated
 from skdpal.privacy import PrivacyLeakWarning, events
-from skdpal.privacy.identities import identify
 from skdpal.privacy.mechanisms import GaussianSum, release, require_ledger
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.validation import check_finite, check_real
@@ -215,29 +214,28 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         weight = self._prior_weight()
         if ledger is not None:
             ledger.require(mechanism.event, label)
-            if expected is None and ledger.hidden_rounds:
-                raise ValueError(
-                    "Expected expected_records, the public expectation of the cohort's size: after a hidden "
-                    "selection the true number is private. Pass expected_records=n_instances."
-                )
-        rows, labels = self._check_rows(X, y, first, least)
-        known = self._check_classes(labels, classes) if first else self.classes_
-        if not first and classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
-            raise ValueError(f"Expected classes to be those of the first cohort, {known.tolist()}. Leave classes out.")
-        codes = _codes(labels, known)
-        ids = identify(X, record_ids)
-        expected = check_real(
-            "expected_records", len(set(ids)) if expected is None else expected, above=0.0, closed=True
+            expected_number(ledger, expected)
+        patients = read_patients(
+            self,
+            X,
+            y,
+            classes=self._public_classes(classes) if first else classes,
+            record_ids=record_ids,
+            expected_records=expected,
+            first=first,
+            least=least,
         )
+        self._check_prior(patients)
+        rows, known = unit_ball(patients.rows), patients.classes
 
         def contributions() -> np.ndarray:
             table = np.zeros((len(rows), len(known), rows.shape[1] + 1))
-            table[np.arange(len(rows)), codes] = np.column_stack([rows, np.ones(len(rows))]) / _ROOT2
+            table[np.arange(len(rows)), patients.codes] = np.column_stack([rows, np.ones(len(rows))]) / _ROOT2
             return table.reshape(len(rows), len(known) * (rows.shape[1] + 1))
 
-        flat = release(contributions, mechanism, ledger, label, record_ids=ids)
+        flat = release(contributions, mechanism, ledger, label, record_ids=patients.ids)
         table = flat.reshape(len(known), -1)
-        new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), expected)
+        new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), patients.expected_records)
         self.classes_ = known
         self.releases_ = [new] if first else [*self.releases_, new]
         self.release_ = (new.sums, new.counts)
@@ -245,45 +243,28 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         self.posterior_ = infer(self.releases_, *prior, weight)
         return self
 
-    def _check_rows(self, X: Any, y: Any, first: bool, least: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = validated(self, X, reset=first, ensure_min_samples=least)
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        rows, labels = unit_ball(check_finite("X", rows)), _labels(y)
-        if len(labels) != len(rows):
-            raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
-        if len(labels):
-            check_classification_targets(labels)
-        names = getattr(self, "feature_names_in_", None)
-        if self.prior is not None:
-            if rows.shape[1] != self.prior.means.shape[1]:
-                raise ValueError(
-                    f"Expected X to have the {self.prior.means.shape[1]} columns of the prior. Found {rows.shape[1]}. "
-                    "Embed public and private data with the same PublicEncoder."
-                )
-            if names is not None and self.prior.feature_names not in (None, tuple(names)):
-                raise ValueError("Expected X to have the columns of the prior, in its order. Reorder or rename them.")
-        return rows, labels
-
-    def _check_classes(self, labels: np.ndarray, given: Any) -> np.ndarray:
+    def _public_classes(self, given: Any) -> Any:
         given = self.classes if given is None else given
-        if given is not None:
-            known = np.unique(np.asarray(given))
-        elif self.prior is not None:
-            known = np.asarray(self.prior.classes)
-        elif current_simulation() is not None:
-            known = np.unique(labels)
-        else:
+        if self.prior is None:
+            return given
+        if given is not None and not np.array_equal(np.unique(np.asarray(given)), self.prior.classes):
             raise ValueError(
-                "Expected classes. Found None. Pass classes=[...] with every label that may occur, or a prior: "
-                "inferring them from private labels would leak which classes occur."
+                f"Expected classes to be those of the prior, {self.prior.classes.tolist()}. "
+                f"Found {np.unique(np.asarray(given)).tolist()}. Make the prior from public data of the same classes."
             )
-        if self.prior is not None and not np.array_equal(known, self.prior.classes):
+        return self.prior.classes
+
+    def _check_prior(self, patients: Patients) -> None:
+        if self.prior is None:
+            return
+        if patients.rows.shape[1] != self.prior.means.shape[1]:
             raise ValueError(
-                f"Expected classes to be those of the prior, {self.prior.classes.tolist()}. Found {known.tolist()}. "
-                "Make the prior from public data of the same classes."
+                f"Expected X to have the {self.prior.means.shape[1]} columns of the prior. "
+                f"Found {patients.rows.shape[1]}. Embed public and private data with the same PublicEncoder."
             )
-        return known
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and self.prior.feature_names not in (None, tuple(names)):
+            raise ValueError("Expected X to have the columns of the prior, in its order. Reorder or rename them.")
 
     def _prior_weight(self) -> float | None:
         if isinstance(self.prior_weight, str):
@@ -296,25 +277,3 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         rows = validated(self, X, reset=False)
         return unit_ball(check_finite("X", rows))
-
-
-def _labels(y: Any) -> np.ndarray:
-    """One column of labels, none missing; messages tell neither values nor counts."""
-    if pd.isna(np.asarray(y, dtype=object)).any():
-        raise ValueError("Expected every label of y to be in classes; y holds a missing one (NaN or None). Fill it in.")
-    try:
-        return column_or_1d(y, warn=True)
-    except ValueError:
-        pass
-    raise ValueError("Expected y to be a 1d array of labels, one for each row of X. Pass one column.")
-
-
-def _codes(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
-    if not len(labels):
-        return np.zeros(0, dtype=np.intp)
-    codes = pd.Index(known).get_indexer(pd.Index(labels))
-    if (codes < 0).any():
-        raise ValueError(
-            f"Expected every label of y to be in classes={known.tolist()}. Correct the label, or list it in classes."
-        )
-    return codes
