@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 _LATE = {
     "ActiveLearningStudy": "skdpal.learner",
     "BudgetGuard": "skdpal.model_selection",
+    "DPEncoder": "skdpal.estimators",
+    "DPNeuralClassifier": "skdpal.estimators",
     "DPPrototypeClassifier": "skdpal.estimators",
     "PrivateActiveLearner": "skdpal.learner",
     "PrivateQuery": "skdpal.query",

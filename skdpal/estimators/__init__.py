@@ -1,8 +1,19 @@
-"""Differentially private learners and the frozen public encoder, as scikit-learn estimators."""
+"""Differentially private learners and public encoders, as scikit-learn estimators."""
+
+from importlib import import_module
+from typing import Any
 
 from skdpal.estimators.posterior import Posterior, Release
 from skdpal.estimators.prior import PublicPrior
 from skdpal.estimators.prototype import DPPrototypeClassifier
-from skdpal.estimators.public.encoder import PublicEncoder
+from skdpal.estimators.public import PublicEncoder
 
-__all__ = ["DPPrototypeClassifier", "Posterior", "PublicEncoder", "PublicPrior", "Release"]
+_NEURAL = ("DPEncoder", "DPNeuralClassifier")  # torch takes seconds to import
+
+__all__ = ["DPEncoder", "DPNeuralClassifier", "DPPrototypeClassifier", "Posterior", "PublicEncoder", "PublicPrior", "Release"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEURAL:
+        return getattr(import_module("skdpal.estimators.neural"), name)
+    raise AttributeError(f"module 'skdpal.estimators' has no attribute {name!r}")

@@ -1,1 +1,6 @@
-"""Neural networks trained by noisy gradients; torch is imported when the first is made."""
+"""Neural networks trained by noisy gradients."""
+
+from skdpal.estimators.neural.classifier import DPNeuralClassifier
+from skdpal.estimators.neural.modules import GenomicClassifier, GenomicEncoder
+
+__all__ = ["DPNeuralClassifier", "GenomicClassifier", "GenomicEncoder"]

@@ -1,4 +1,4 @@
-"""Gradient noise: from the operating system alone, and Gaussian.
+"""Gradient noise: from fresh keys alone, and Gaussian.
 
 False-alarm rate 1e-6 everywhere. At 200,000 draws a scale 10% too small lifts the Kolmogorov-Smirnov statistic to
 11 / sqrt(n), where its p-value is below 1e-90.
@@ -8,23 +8,26 @@ import math
 import os
 import pickle
 import random
+import threading
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare, ks_2samp, kstest, norm
+from scipy.stats import binomtest, chisquare, ks_2samp, kstest, norm
 
 from skdpal.estimators.neural import noise as home
-from skdpal.estimators.neural.noise import gaussian_noise
+from skdpal.estimators.neural.noise import fill_with_gaussian_noise, gaussian_noise
 from skdpal.privacy import PrivacyLeakWarning
-from skdpal.privacy.randomness import simulation
+from skdpal.privacy.randomness import entropy, simulation
 
 torch = pytest.importorskip("torch")
 
 ALARM = 1e-6
 SCALE = 3.0
 DRAWS = (400, 500)
-WORDS = np.random.default_rng(5).integers(2**64, size=2000, dtype=np.uint64)  # 1000 radii, 1000 angles
+RADII = np.random.default_rng(5).integers(2**64, size=1000, dtype=np.uint64).view(np.int64)
+ANGLES = np.random.default_rng(6).integers(2**32, size=1000, dtype=np.uint32).view(np.int32)
+WIDE = np.random.default_rng(7).integers(2**64, size=1000, dtype=np.uint64).view(np.int64)
 
 
 def simulated():
@@ -34,15 +37,19 @@ def simulated():
 paths = pytest.mark.parametrize("path", [nullcontext, simulated], ids=["production", "simulation"])
 
 
+def from_words(radii, angles, size=None, xp=np):
+    """Noise from known words: in double precision if the angles' words are long."""
+    out = np.empty(2 * len(radii) if size is None else size, dtype=f"f{angles.itemsize}")
+    home._box_muller(xp, *(part if xp is np else torch.from_numpy(part) for part in (radii.copy(), angles.copy())),
+                     out if xp is np else torch.from_numpy(out), 1.0)  # fmt: skip
+    return out
+
+
 @pytest.fixture
-def planted(monkeypatch):
-    """Noise from known entropy."""
-
-    def draw(words):
-        monkeypatch.setattr(home, "entropy", lambda size: words.tobytes()[:size])
-        return gaussian_noise((words.size,), 1.0, dtype=torch.float64)
-
-    return draw
+def one_thread_or_two():
+    threads = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(threads)
 
 
 # the entropy
@@ -57,41 +64,114 @@ def test_why_no_generator_of_torch_is_seeded(bit):
     assert not torch.equal(seeded(5), seeded(5 + 2**31))
 
 
-@pytest.mark.parametrize("bit", [20, 32, 40, 63])
-@pytest.mark.parametrize("word", [0, 1, 700, 999, 1000, 1001, 1700, 1999])
-def test_entropy_of_every_place_makes_other_noise_and_only_in_its_pair(planted, word, bit):
-    other = WORDS.copy()
-    other[word] ^= np.uint64(2**bit)
-    assert torch.equal(planted(WORDS), planted(WORDS))
-    changed = (planted(WORDS) != planted(other)).nonzero().ravel().tolist()
-    assert changed == [word % 1000, word % 1000 + 1000]
+@pytest.mark.parametrize("bit", [0, 20, 32, 40, 51])
+@pytest.mark.parametrize("place", [0, 1, 500, 999])
+def test_every_bit_of_a_radius_makes_other_noise_and_only_in_its_pair(place, bit):
+    other = RADII.copy()
+    other[place] ^= 2**bit
+    changed = (from_words(RADII, WIDE) != from_words(other, WIDE)).nonzero()[0].tolist()
+    assert changed == [place, place + 1000]
 
 
-def test_the_noise_is_box_muller_of_53_bits(planted):
-    uniform = [((int(word) >> 11) + 1) / 2**53 for word in WORDS]
-    pairs = [
-        (math.sqrt(-2 * math.log(u)), 2 * math.pi * v) for u, v in zip(uniform[:1000], uniform[1000:], strict=True)
-    ]
-    expected = [r * math.cos(t) for r, t in pairs] + [r * math.sin(t) for r, t in pairs]
-    np.testing.assert_allclose(planted(WORDS).numpy(), expected, rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize(("angles", "bit"), [(ANGLES, 12), (ANGLES, 31), (WIDE, 20), (WIDE, 63)])
+@pytest.mark.parametrize("place", [0, 1, 500, 999])
+def test_bits_of_an_angle_make_other_noise_and_only_in_its_pair(place, angles, bit):
+    other = angles.copy()
+    other[place] ^= angles.dtype.type(-(2**bit) if bit in (31, 63) else 2**bit)
+    changed = (from_words(RADII, angles) != from_words(RADII, other)).nonzero()[0].tolist()
+    assert set(changed) <= {place, place + 1000}
+    assert changed  # half a turn changes the cosine's sign
 
 
-def test_the_tail_is_that_of_double_precision(planted):
-    zeros, ones = np.zeros(2, dtype=np.uint64), np.full(2, 2**64 - 1)
-    assert planted(zeros)[0] == pytest.approx(math.sqrt(106 * math.log(2)))  # 8.57; in single precision it ends at 5.77
-    assert planted(ones).tolist() == [0, 0]  # finite at the other end
+@pytest.mark.parametrize(("angles", "rtol", "atol"), [(ANGLES, 1e-5, 2e-6), (WIDE, 1e-9, 1e-12)])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("size", [2000, 1999])
+def test_the_noise_is_box_muller(angles, rtol, atol, backend, size):
+    """52 bits for the radius; the angle is rounded once, in single precision."""
+    expected = np.empty(2000)
+    for i, (word, angle) in enumerate(zip(RADII.tolist(), angles.tolist(), strict=True)):
+        uniform = ((word % 2**52) + 0.5) / 2**52
+        radius, turn = math.sqrt(-2 * math.log(uniform)), 2 * math.pi * (angle + 0.5) / 2 ** (8 * angles.itemsize)
+        expected[i], expected[i + 1000] = radius * math.cos(turn), radius * math.sin(turn)
+    found = from_words(RADII, angles, size, np if backend == "numpy" else torch)
+    np.testing.assert_allclose(found, expected[:size], rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize(
-    ("size", "taken"), [(0, []), (1, [16]), (9, [80]), (10, [80]), (11, [80, 16]), (25, [80, 80, 48])]
-)
-def test_entropy_is_taken_once_a_block_and_never_kept(monkeypatch, size, taken):
-    sizes = []
-    monkeypatch.setattr(home, "_BLOCK", 10)
-    monkeypatch.setattr(home, "entropy", lambda size: sizes.append(size) or os.urandom(size))
-    gaussian_noise((size,), 1.0)
-    gaussian_noise((size,), 1.0)
-    assert sizes == 2 * taken
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_the_tail_is_that_of_double_precision_and_nothing_is_zero(dtype):
+    narrow = dtype == np.int32
+    far, near = np.zeros(1, dtype=np.int64), np.full(1, 2**52 - 1)
+    furthest = math.sqrt(106 * math.log(2))  # 8.57; with 32 bits it would end at 6.66
+    assert from_words(far, np.zeros(1, dtype=dtype))[0] == pytest.approx(furthest, rel=1e-6)
+    angles = np.array([0, -1, 1, 2**30, -(2**30), 2**31 - 1, -(2**31)]) * (1 if narrow else 2**32)
+    for radius in (far, near):
+        noise = from_words(radius.repeat(len(angles)), angles.astype(dtype))
+        assert (noise != 0).all()
+        assert np.isfinite(noise).all()
+    assert np.abs(from_words(near, np.zeros(1, dtype=dtype))).max() < 2e-8
+
+
+@pytest.mark.parametrize(("size", "spans"), [(0, 0), (1, 1), (home._SPAN, 1), (home._SPAN + 1, 2), (3 * home._SPAN, 3)])
+def test_every_span_of_every_call_has_a_fresh_key(monkeypatch, size, spans, one_thread_or_two):
+    keys = []
+
+    def recorded(key):
+        keys.append(key)
+        return stream(key)
+
+    stream = home._stream
+    monkeypatch.setattr(home, "_stream", recorded)
+    for threads in (1, 2):
+        one_thread_or_two(threads)
+        gaussian_noise((size,), 1.0)
+    assert len(keys) == len(set(keys)) == 2 * spans
+    assert {len(key) for key in keys} <= {32}
+
+
+def test_keys_are_the_entropy_and_drawn_by_the_caller(monkeypatch, one_thread_or_two):
+    """A simulation does not reach other threads: drawn there, keys would not be the simulation's."""
+    one_thread_or_two(2)
+    drawn, used, stream = [], [], home._stream
+    monkeypatch.setattr(
+        home, "entropy", lambda size: drawn.append((entropy(size), threading.get_ident())) or drawn[-1][0]
+    )
+    monkeypatch.setattr(home, "_stream", lambda key: used.append(key) or stream(key))
+    gaussian_noise((3 * home._SPAN,), 1.0)
+    ((keys, thread),) = drawn
+    assert thread == threading.get_ident()
+    assert sorted(used) == sorted(keys[i : i + 32] for i in (0, 32, 64))
+
+
+def test_the_stream_is_aes_256_in_counter_mode():
+    """Against NIST SP 800-38A's block cipher, by encrypting the counters one by one."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    key = bytes(range(32))
+    block = Cipher(algorithms.AES256(key), modes.ECB()).encryptor()
+    expected = b"".join(block.update(counter.to_bytes(16, "big")) for counter in range(9))
+    room = np.zeros(400, dtype=np.uint8)
+    stream = home._stream(key)
+    first = [part.tobytes() for part in home._words(stream, room, torch.empty(11))]  # 6 radii, 6 angles
+    second = [part.tobytes() for part in home._words(stream, room, torch.empty(11))]
+    assert b"".join(first + second) == expected
+
+
+def test_threads_do_not_change_what_a_simulation_draws(one_thread_or_two):
+    draws = []
+    for threads in (1, 2, 3):
+        one_thread_or_two(threads)
+        with simulated():
+            draws.append([gaussian_noise((4 * home._SPAN + 7,), 1.0), gaussian_noise((5,), 1.0)])
+    for draw in draws[1:]:
+        assert all(torch.equal(*pair) for pair in zip(draws[0], draw, strict=True))
+
+
+def test_spans_and_blocks_do_not_share_numbers(one_thread_or_two):
+    one_thread_or_two(2)
+    noise = gaussian_noise((3 * home._SPAN,), 1.0, dtype=torch.float64)
+    assert len(noise.abs().unique()) == noise.numel()
+    blocks = noise.view(-1, home._BLOCK).numpy()
+    assert all(independent(blocks[0], block) for block in blocks[1:])
 
 
 # the distribution
@@ -114,7 +194,7 @@ def test_the_noise_is_gaussian(path, dtype):
 @paths
 def test_small_tensors_are_gaussian(path):
     with path():
-        noise = torch.cat([gaussian_noise((21,), SCALE) for _ in range(5_000)])
+        noise = torch.cat([gaussian_noise((21,), SCALE) for _ in range(5_000)])  # odd: a sine is left out
     assert fits(noise)
     assert not fits(0.9 * noise)
 
@@ -137,35 +217,44 @@ def independent(first, second):
 @paths
 def test_cosines_and_sines_are_independent(path):
     with path():
-        noise = gaussian_noise((4, 2, home._BLOCK // 2), 1.0, dtype=torch.float64)
+        noise = gaussian_noise((4, 2, home._BLOCK // 2), 1.0, dtype=torch.float64)  # blocks, halves
     first, second = noise.numpy().transpose(1, 0, 2).reshape(2, -1)
     assert independent(first, second)
     assert not independent(first, 0.1 * first + math.sqrt(0.99) * second)
     assert not independent(first, np.sign(second) * np.abs(first))  # uncorrelated
 
 
-def test_drawn_in_double_precision_then_rounded():
-    with simulated():
-        double = gaussian_noise(DRAWS, SCALE, dtype=torch.float64)
-    with simulated():
-        single = gaussian_noise(DRAWS, SCALE)
-    assert single.dtype == torch.float32
-    assert torch.equal(single, double.float())
-    assert not torch.equal(double, double.float().double())
+def test_single_precision_rounds_to_single_precision_only():
+    """Its numbers are spaced as single precision's are, down to the small ones."""
+    noise = gaussian_noise((2**20,), 1.0)
+    assert noise.dtype == torch.float32
+    assert len(noise.unique()) > 0.9 * noise.numel()  # birthdays among 2^24 mantissas: a coarse grid repeats more
+    assert len((noise.abs() * 2**16).round().unique()) < 0.5 * noise.numel()
+    assert (noise != 0).all()
+
+
+@paths
+def test_small_numbers_and_tails_are_as_likely_as_they_should_be(path):
+    n = 4_000_000
+    with path():
+        noise = gaussian_noise((n,), 1.0)
+    for near, far in [(0, 1e-4), (0, 1e-2), (4.0, 9.0), (4.5, 9.0)]:
+        chance = 2 * (norm.cdf(far) - norm.cdf(near))
+        found = int(((noise.abs() >= near) & (noise.abs() < far)).sum())
+        assert binomtest(found, n, chance).pvalue > ALARM
+        assert binomtest(int(1.5 * found), n, chance).pvalue < ALARM  # planted
 
 
 # blocks
 
 
-@pytest.mark.parametrize("size", [home._BLOCK + more for more in (-1, 0, 1, 2)] + [2 * home._BLOCK + 1])
-def test_blocks_fill_the_tensor_and_do_not_repeat(size):
-    with simulated():
-        noise = gaussian_noise((size,), SCALE, dtype=torch.float64)
-    with simulated():
-        whole, rest = divmod(size, home._BLOCK)
-        blocks = [gaussian_noise((n,), SCALE, dtype=torch.float64) for n in [home._BLOCK] * whole + [rest]]
-    assert torch.equal(noise, torch.cat(blocks))
-    assert len(noise.abs().unique()) == size
+@pytest.mark.parametrize("size", [home._BLOCK + more for more in (-1, 0, 1, 2)] + [home._SPAN + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_fill_the_tensor(size, dtype):
+    noise = fill_with_gaussian_noise(torch.full((size,), torch.nan, dtype=dtype), SCALE)
+    assert noise.isfinite().all()
+    assert len(noise.double().abs().unique()) > 0.9 * size
+    assert fits(noise[-home._BLOCK :])
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (7,), (2, 3, 4), torch.Size([5])])
@@ -285,3 +374,44 @@ def test_defaults_of_torch_do_not_matter():
 
 def test_torch_is_imported_late():
     assert "torch" not in vars(home)
+
+
+# in place
+
+
+def test_a_tensor_is_filled_in_place_and_its_old_content_is_gone():
+    tensor = torch.full(DRAWS, 100.0)
+    place = tensor.data_ptr()
+    assert fill_with_gaussian_noise(tensor, SCALE) is tensor
+    assert tensor.data_ptr() == place
+    assert fits(tensor)
+    assert not fits(tensor + 0.1)
+
+
+def test_filling_draws_what_a_new_tensor_holds():
+    with simulated():
+        new = gaussian_noise(DRAWS, SCALE)
+    with simulated():
+        assert torch.equal(fill_with_gaussian_noise(torch.empty(DRAWS), SCALE), new)
+
+
+def test_parts_of_a_tensor_are_filled_alone():
+    tensor = torch.zeros(5, 1000)
+    fill_with_gaussian_noise(tensor[1:3], 1.0)
+    assert [bool(row.any()) for row in tensor] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(3, 4).T, torch.zeros(3, 4)[:, :2], torch.nn.Parameter(torch.zeros(3)).requires_grad_()]
+)
+def test_what_cannot_be_filled_in_place_is_refused(tensor):
+    with pytest.raises(ValueError, match="contiguous and without requires_grad"):
+        fill_with_gaussian_noise(tensor, 1.0)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40])
+def test_filling_checks_its_arguments(scale):
+    with pytest.raises(ValueError, match="Expected scale"):
+        fill_with_gaussian_noise(torch.zeros(3), scale)
+    with pytest.raises(ValueError, match="Expected dtype"):
+        fill_with_gaussian_noise(torch.zeros(3, dtype=torch.float16), 1.0)

@@ -1,0 +1,260 @@
+"""Clipped sums of gradients of any module, by Opacus: it computes gradients or norms for each row, never noise."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from opacus.grad_sample.grad_sample_module import GradSampleHooks
+from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleHooksFastGradientClipping
+from opacus.validators import ModuleValidator
+from torch import nn
+
+from skdpal.estimators.neural.noisy_sum import NoisySum, PatientFactors, RowLoss
+
+__all__ = ["GhostEngine", "PerSampleEngine", "has_samplers", "opacus_obstacle"]
+
+
+def opacus_obstacle(module: nn.Module) -> str:
+    """Why Opacus cannot give a gradient for each row; empty if it can."""
+    training = {layer: layer.training for layer in module.modules()}
+    module.train()
+    try:
+        errors = [*ModuleValidator.validate(module, strict=False), *GradSampleHooks.validate(module, strict=False)]
+    finally:
+        for layer, mode in training.items():
+            layer.training = mode
+    return "; ".join(str(error).strip() for error in errors)
+
+
+def has_samplers(module: nn.Module) -> bool:
+    """Whether Opacus has its own rule for every layer that learns."""
+    return all(
+        type(layer) in GradSampleHooks.GRAD_SAMPLERS
+        for layer in module.modules()
+        if any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+    )
+
+
+class _OpacusEngine(NoisySum):
+    hooks: Any
+
+    def release(self) -> None:
+        super().release()
+        self.hooks.cleanup()
+        for layer in self.module.modules():
+            for name in ("activations", "max_batch_len", "ft_compute_sample_grad"):
+                vars(layer).pop(name, None)
+
+    def _check(self, inputs: torch.Tensor, owners: torch.Tensor) -> None:
+        super()._check(inputs, owners)
+        for layer in self.module.modules():
+            if not layer.training and any(p.requires_grad for p in layer.parameters(recurse=False)):
+                raise ValueError(
+                    f"Expected layers that learn to be in training mode for mode={self.mode!r}. "
+                    f"Found {type(layer).__name__} in evaluation mode. Call module.train()."
+                )
+
+    @contextmanager
+    def _without_traces(self) -> Iterator[None]:
+        """Opacus' backward passes also leave gradients without noise: they go, whatever happens."""
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+                yield
+        finally:
+            for parameter in self.parameters:
+                parameter.grad = parameter.grad_sample = None
+                parameter._forward_counter = 0
+                vars(parameter).pop("_current_grad_sample", None)
+                vars(parameter).pop("_norm_sample", None)
+            for layer in self.module.modules():
+                vars(layer).pop("activations", None)
+                vars(layer).pop("max_batch_len", None)
+
+
+class PerSampleEngine(_OpacusEngine):
+    """A gradient for each row, summed over each patient's rows, clipped, added onto the noise.
+
+    Parameters
+    ----------
+    module, row_loss, noise_multiplier, max_grad_norm
+        As in `NoisySum`; `opacus_obstacle` says which modules are supported.
+    functorch : bool, default=False
+        Whether torch's function transforms compute the gradients of all layers, not only of those that Opacus has no
+        rule for.
+
+    Notes
+    -----
+    Memory for n_rows copies of the parameters is needed.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        row_loss: RowLoss,
+        *,
+        noise_multiplier: float,
+        max_grad_norm: float,
+        functorch: bool = False,
+    ) -> None:
+        super().__init__(module, row_loss, noise_multiplier=noise_multiplier, max_grad_norm=max_grad_norm)
+        self.mode = "functorch" if functorch else "hooks"
+        self.hooks = GradSampleHooks(module, loss_reduction="sum", force_functorch=functorch)
+
+    def _add(
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        owners: torch.Tensor,
+        sums: list[torch.Tensor],
+        share: float,
+    ) -> None:
+        with self._without_traces():
+            self._row_losses(self.module(inputs), targets, inputs).sum().backward()
+            samples = [parameter.grad_sample for parameter in self.parameters]
+        found = [(s.flatten(1), total) for s, total in zip(samples, sums, strict=True) if s is not None]
+        if not found:
+            return
+        factors = PatientFactors(sum(_squares(rows) for rows, _ in found), owners)
+        if not bool(factors.finite.all()):
+            found = [(rows.where(factors.finite[:, None], torch.zeros_like(rows)), total) for rows, total in found]
+        products = None if factors.one_row_each else sum(_products(rows, factors) for rows, _ in found)
+        weights = factors.rows(self.max_grad_norm, products) * share
+        for rows, total in found:
+            total.add_((weights.to(rows.dtype) @ rows).view_as(total))
+
+
+class GhostEngine(_OpacusEngine):
+    """Norms in a first backward pass, a weighted sum in a second (Li et al. 2022).
+
+    Parameters
+    ----------
+    module, row_loss, noise_multiplier, max_grad_norm
+        As in `NoisySum`.
+
+    Notes
+    -----
+    Opacus gives no inner products between rows, so a patient's norm is bounded by the sum of the norms of the patient's
+    rows: with several rows, more is clipped than need be. `engine_for` chooses this mode only when it is asked for.
+    """
+
+    mode = "ghost"
+
+    def __init__(self, module: nn.Module, row_loss: RowLoss, *, noise_multiplier: float, max_grad_norm: float) -> None:
+        super().__init__(module, row_loss, noise_multiplier=noise_multiplier, max_grad_norm=max_grad_norm)
+        self.hooks = GradSampleHooksFastGradientClipping(
+            module, loss_reduction="sum", max_grad_norm=self.max_grad_norm, use_ghost_clipping=True
+        )
+        self._verified = False
+
+    def _add(
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        owners: torch.Tensor,
+        sums: list[torch.Tensor],
+        share: float,
+    ) -> None:
+        with self._without_traces():
+            if not self._verified:
+                self._verify(inputs)
+            chance = _Chance(inputs)
+            losses = self._row_losses(self.module(inputs), targets, inputs)
+            losses.sum().backward(retain_graph=True)
+            norms = [p._norm_sample for p in self.parameters if hasattr(p, "_norm_sample")]
+            if not norms:
+                return
+            # single-precision norms of 10^5 numbers err by 1e-5 at most
+            factors = PatientFactors(sum(norm.double().square() for norm in norms) * (1 + 2e-5), owners)
+            weights = (factors.rows(self.max_grad_norm) * share).to(losses.dtype)
+            for parameter in self.parameters:
+                parameter.grad = None
+            self.hooks.disable_hooks()
+            try:
+                if not bool(factors.finite.all()):
+                    losses = self._finite_losses(chance, inputs, targets, factors.finite)
+                (losses * weights).sum().backward()
+            finally:
+                self.hooks.enable_hooks()
+            gradients = [parameter.grad for parameter in self.parameters]
+        for gradient, total in zip(gradients, sums, strict=True):
+            if gradient is not None:
+                total.add_(gradient)
+
+    def _verify(self, inputs: torch.Tensor) -> None:
+        """Raise if, on made-up rows, a row's gradient is longer than Opacus says: a parameter is used outside its layer."""
+        shape = (2, *inputs.shape[1:])
+        rows = torch.arange(math.prod(shape), device=inputs.device).sin().reshape(shape).to(inputs.dtype)
+        chance = _Chance(inputs)
+
+        def outputs() -> torch.Tensor:
+            with chance:
+                return self.module(rows).flatten(1).cos()
+
+        outputs().sum().backward()
+        found = sum(p._norm_sample.double().square() for p in self.parameters if hasattr(p, "_norm_sample"))
+        self.hooks.disable_hooks()
+        try:
+            values = outputs()
+            for row in range(2):
+                gradients = torch.autograd.grad(
+                    values[row].sum(), self.parameters, retain_graph=True, allow_unused=True
+                )
+                true = sum(gradient.double().square().sum() for gradient in gradients if gradient is not None)
+                if not bool((true <= found[row] * 1.001).all()):
+                    raise ValueError(
+                        "Expected parameters that are used in their own layers only. Found one that is used elsewhere, "
+                        "so that mode='ghost' would clip too little. Use mode='auto'."
+                    )
+        finally:
+            self.hooks.enable_hooks()
+        self._verified = True
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _finite_losses(
+        self, chance: _Chance, inputs: torch.Tensor, targets: torch.Tensor, finite: torch.Tensor
+    ) -> torch.Tensor:
+        """The losses again, under the same dropout, from a graph in which the other rows are zeros and pass nothing on."""
+        where = finite.view(-1, *[1] * (inputs.dim() - 1))
+        with chance:
+            outputs = self.module(inputs.where(where, torch.zeros_like(inputs)))
+        where = finite.view(-1, *[1] * (outputs.dim() - 1))
+        losses = self._row_losses(outputs.where(where, outputs.detach()), targets, inputs)
+        return losses.where(finite, torch.zeros_like(losses))
+
+
+class _Chance:
+    """torch's generators as they were, for a while; they make dropout masks, never noise."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self.device = like.device
+        self.states = torch.get_rng_state(), torch.cuda.get_rng_state(like.device) if like.is_cuda else None
+
+    def __enter__(self) -> None:
+        self._fork = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        self._fork.__enter__()
+        torch.set_rng_state(self.states[0])
+        if self.states[1] is not None:
+            torch.cuda.set_rng_state(self.states[1], self.device)
+
+    def __exit__(self, *error: Any) -> None:
+        self._fork.__exit__(*error)
+
+
+def _squares(rows: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()
+
+
+def _products(rows: torch.Tensor, factors: PatientFactors) -> torch.Tensor:
+    """Inner products of rows of one patient; columns in parts, since there can be millions."""
+    total = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+    for part in rows.split(2**16, dim=1):
+        double = part.double()
+        total.addmm_(double, double.T)
+    return total
