@@ -15,6 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetClassifier
 
+from skdpal.estimators.display import BudgetDisplay
 from skdpal.estimators.neural.adapters import adapt, freeze
 from skdpal.estimators.neural.callbacks import CallbackSupportMixin, check_callbacks, with_callbacks
 from skdpal.estimators.neural.latent import dropout_layers, last_linear, masked, watched
@@ -33,7 +34,9 @@ __all__ = ["DPNeuralClassifier"]
 _CHUNK = 1024  # rows that are predicted at once
 
 
-class DPNeuralClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, NeuralNetClassifier):
+class DPNeuralClassifier(
+    BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, NeuralNetClassifier
+):
     """A neural network trained by differentially private gradient descent.
 
     Each step sums the patients' gradients, each clipped to `max_grad_norm` (all rows of a patient together), and
@@ -344,7 +347,9 @@ class DPNeuralClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Call
         rate = self.sampling_rate
         if rate is not None:
             rate = check_real("sampling_rate", rate, above=0.0, below=1.0)
-        return Recipe(self.noise_multiplier, check_count("max_epochs", self.max_epochs, least=1), rate, expected_records)
+        return Recipe(
+            self.noise_multiplier, check_count("max_epochs", self.max_epochs, least=1), rate, expected_records
+        )
 
     def _learn(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skdpal.estimators.neural.noisy_sum import NoisySum, PatientFactors
+from skdpal.estimators.neural.noisy_sum import NoisySum, PatientFactors, row_squares
 
 __all__ = ["LinearEngine", "taps"]
 
@@ -23,7 +23,7 @@ class Outer:
 
     def squares(self) -> torch.Tensor:
         """Squared norm of each row's gradient."""
-        return _squares(self.outward) * _squares(self.inward)
+        return row_squares(self.outward) * row_squares(self.inward)
 
     def products(self) -> torch.Tensor:
         """Inner products of the rows' gradients."""
@@ -47,7 +47,7 @@ class Rows:
 
     def squares(self) -> torch.Tensor:
         """Squared norm of each row's gradient."""
-        return _squares(self.values)
+        return row_squares(self.values)
 
     def products(self) -> torch.Tensor:
         """Inner products of the rows' gradients."""
@@ -171,10 +171,6 @@ def _pieces(layer: nn.Module, inward: torch.Tensor, outward: torch.Tensor) -> li
     if layer.bias is not None and layer.bias.requires_grad:
         found.append(Rows(layer.bias, outward.reshape(shape).sum(over)))
     return found
-
-
-def _squares(values: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square()
 
 
 def _products(values: torch.Tensor) -> torch.Tensor:

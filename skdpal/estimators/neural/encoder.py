@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skdpal.estimators.display import BudgetDisplay
 from skdpal.estimators.neural.classifier import DPNeuralClassifier
 from skdpal.estimators.neural.modules import GenomicEncoder
 from skdpal.estimators.patients import expected_number
@@ -40,7 +41,7 @@ class _Network(nn.Module):
         return self.head(self.latent(rows))
 
 
-class DPEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DPEncoder(BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A neural encoder, pre-trained on public data, fine-tuned on patients by DP-SGD; its rows have length 1.
 
     Parameters

@@ -13,12 +13,14 @@ from skdpal.estimators.neural.noise import fill_with_gaussian_noise
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.validation import check_real
 
-__all__ = ["NoisySum", "PatientFactors", "RowLoss"]
+__all__ = ["NoisySum", "PatientFactors", "RowLoss", "row_squares"]
 
 RowLoss = Callable[[Any, torch.Tensor], torch.Tensor]
 # What rounding may add to a patient's norm, as a share of the sum of the norms of the patient's rows: float64 norms of
 # 10^5 numbers (1e-11, under a root), float32 products (1e-7), and the noise's own float32 scale (1e-7).
 _ROUNDING = 2e-6
+# Of a row's norm. Beyond, factors times gradients leave the normal range of float32, where rounding has no bound.
+_LONGEST = 1e15
 
 
 class NoisySum(ABC):
@@ -65,7 +67,7 @@ class NoisySum(ABC):
         Notes
         -----
         The tensors in ``.grad`` belong to the engine, which fills them again at the next call: clone what must stay.
-        A row whose loss or gradient is not finite adds nothing, and nothing tells that there was one.
+        A row whose loss or gradient is not finite, or longer than 1e15, adds nothing, and nothing tells that there was one.
         """
         normaliser = check_real("normaliser", normaliser, above=0.0)
         self._check(inputs, owners)
@@ -139,13 +141,13 @@ class PatientFactors:
     Parameters
     ----------
     squares : torch.Tensor of shape (n_rows,), float64
-        Squared norm of each row's gradient; rows where it is not finite add nothing.
+        Squared norm of each row's gradient; rows where it is not finite, or above 1e30, add nothing.
     owners : torch.Tensor of shape (n_rows,), int64
         The patient of each row.
     """
 
     def __init__(self, squares: torch.Tensor, owners: torch.Tensor) -> None:
-        self.finite = squares.isfinite()
+        self.finite = squares <= _LONGEST**2  # also not where it is NaN
         self.squares = squares.where(self.finite, torch.zeros_like(squares))
         self.patients, self.place = owners.unique(return_inverse=True)
 
@@ -176,3 +178,9 @@ class PatientFactors:
         bound = norms + _ROUNDING * longest
         factors = max_grad_norm / bound.clamp(min=max_grad_norm)
         return factors[self.place] * self.finite
+
+
+def row_squares(values: torch.Tensor) -> torch.Tensor:
+    """Squared norms of rows in float64; infinite for a row that is longer than 1e15, so that it adds nothing."""
+    squares = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square()
+    return squares.where(squares <= _LONGEST**2, torch.full_like(squares, torch.inf))

@@ -14,7 +14,7 @@ from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSam
 from opacus.validators import ModuleValidator
 from torch import nn
 
-from skdpal.estimators.neural.noisy_sum import NoisySum, PatientFactors, RowLoss
+from skdpal.estimators.neural.noisy_sum import NoisySum, PatientFactors, RowLoss, row_squares
 
 __all__ = ["GhostEngine", "PerSampleEngine", "has_samplers", "opacus_obstacle"]
 
@@ -100,6 +100,8 @@ class _OpacusEngine(NoisySum):
     @contextmanager
     def _without_traces(self) -> Iterator[None]:
         """Opacus' backward passes also leave gradients without noise: they go, whatever happens."""
+        for parameter in self.parameters:
+            parameter.grad = None
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
@@ -158,7 +160,7 @@ class PerSampleEngine(_OpacusEngine):
         found = [(s.flatten(1), total) for s, total in zip(samples, sums, strict=True) if s is not None]
         if not found:
             return
-        factors = PatientFactors(sum(_squares(rows) for rows, _ in found), owners)
+        factors = PatientFactors(sum(row_squares(rows) for rows, _ in found), owners)
         if not bool(factors.finite.all()):
             found = [(rows.where(factors.finite[:, None], torch.zeros_like(rows)), total) for rows, total in found]
         products = None if factors.one_row_each else sum(_products(rows, factors) for rows, _ in found)
@@ -263,10 +265,6 @@ class _Chance:
 
     def __exit__(self, *error: Any) -> None:
         self._fork.__exit__(*error)
-
-
-def _squares(rows: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()
 
 
 def _products(rows: torch.Tensor, factors: PatientFactors) -> torch.Tensor:
