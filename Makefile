@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-fast test-slow lint format benchmark lock clean
+.PHONY: demo test test-fast test-slow test-oldest lint format benchmark lock clean
 
 demo: $(READY)
 	$(BIN)/skdpal demo
@@ -18,6 +18,10 @@ test-fast: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m slow --timeout=3000
+
+# what every estimator must do, on the oldest versions that pyproject.toml allows
+test-oldest: build/oldest/.ready
+	build/oldest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators tests/model_selection tests/learner tests/query tests/test_modal.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -36,6 +40,12 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+build/oldest/.ready: requirements-oldest.txt pyproject.toml
+	$(PYTHON) -m venv --clear build/oldest
+	build/oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-oldest.txt
+	build/oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 # newest versions that work together; look at the difference before you commit it

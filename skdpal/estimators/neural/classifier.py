@@ -333,6 +333,9 @@ class DPNeuralClassifier(
 
     train_step = train_step_single = run_single_epoch = validation_step = fit_loop
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
     def __getstate__(self) -> dict[str, Any]:
         # skorch pickles its torch parts by reference to their module, which workers do not have for __main__ and notebooks
         state = {name: value for name, value in self.__dict__.items() if name != "_callback_fit_ctx"}
