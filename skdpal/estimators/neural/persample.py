@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,15 +48,11 @@ def has_samplers(module: nn.Module) -> bool:
 
 
 class _OpacusEngine(NoisySum):
-    hooks: Any
     verified = False
 
-    def release(self) -> None:
-        super().release()
-        self.hooks.cleanup()
-        for layer in self.module.modules():
-            for name in ("activations", "max_batch_len", "ft_compute_sample_grad"):
-                vars(layer).pop(name, None)
+    @abstractmethod
+    def _attach(self) -> Any:
+        """Opacus' hooks, put on the module."""
 
     def _check(self, inputs: torch.Tensor, owners: torch.Tensor) -> None:
         super()._check(inputs, owners)
@@ -84,11 +81,11 @@ class _OpacusEngine(NoisySum):
             with chance:
                 return self.module(rows).flatten(1).sin()
 
-        with self._without_traces(), torch.enable_grad():
-            self._compare(outputs)
+        with self._hooked() as hooks, torch.enable_grad():
+            self._compare(outputs, hooks)
         self.verified = True
 
-    def _compare(self, outputs: Callable[[], torch.Tensor]) -> None:
+    def _compare(self, outputs: Callable[[], torch.Tensor], hooks: Any) -> None:
         outputs().sum().backward()
         whole = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         size = torch.stack([gradient.norm() for gradient in whole]).norm()
@@ -98,23 +95,25 @@ class _OpacusEngine(NoisySum):
                 raise ValueError(_USED_ELSEWHERE)
 
     @contextmanager
-    def _without_traces(self) -> Iterator[None]:
-        """Opacus' backward passes also leave gradients without noise: they go, whatever happens."""
+    def _hooked(self) -> Iterator[Any]:
+        """The module under Opacus' hooks, which go with all that they and the backward passes left, whatever happens.
+
+        Had they stayed, passes of others would add their rows, and gradients without noise would lie about.
+        """
         for parameter in self.parameters:
             parameter.grad = None
+        hooks = self._attach()
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
-                yield
+                yield hooks
         finally:
+            hooks.cleanup()
             for parameter in self.parameters:
-                parameter.grad = parameter.grad_sample = None
-                parameter._forward_counter = 0
-                vars(parameter).pop("_current_grad_sample", None)
-                vars(parameter).pop("_norm_sample", None)
+                parameter.grad = None
             for layer in self.module.modules():
-                vars(layer).pop("activations", None)
-                vars(layer).pop("max_batch_len", None)
+                for name in ("activations", "max_batch_len", "ft_compute_sample_grad"):
+                    vars(layer).pop(name, None)
 
 
 class PerSampleEngine(_OpacusEngine):
@@ -144,7 +143,9 @@ class PerSampleEngine(_OpacusEngine):
     ) -> None:
         super().__init__(module, row_loss, noise_multiplier=noise_multiplier, max_grad_norm=max_grad_norm)
         self.mode = "functorch" if functorch else "hooks"
-        self.hooks = GradSampleHooks(module, loss_reduction="sum", force_functorch=functorch)
+
+    def _attach(self) -> GradSampleHooks:
+        return GradSampleHooks(self.module, loss_reduction="sum", force_functorch=self.mode == "functorch")
 
     def _add(
         self,
@@ -154,7 +155,7 @@ class PerSampleEngine(_OpacusEngine):
         sums: list[torch.Tensor],
         share: float,
     ) -> None:
-        with self._without_traces():
+        with self._hooked():
             self._row_losses(self.module(inputs), targets, inputs).sum().backward()
             samples = [parameter.grad_sample for parameter in self.parameters]
         found = [(s.flatten(1), total) for s, total in zip(samples, sums, strict=True) if s is not None]
@@ -185,10 +186,9 @@ class GhostEngine(_OpacusEngine):
 
     mode = "ghost"
 
-    def __init__(self, module: nn.Module, row_loss: RowLoss, *, noise_multiplier: float, max_grad_norm: float) -> None:
-        super().__init__(module, row_loss, noise_multiplier=noise_multiplier, max_grad_norm=max_grad_norm)
-        self.hooks = GradSampleHooksFastGradientClipping(
-            module, loss_reduction="sum", max_grad_norm=self.max_grad_norm, use_ghost_clipping=True
+    def _attach(self) -> GradSampleHooksFastGradientClipping:
+        return GradSampleHooksFastGradientClipping(
+            self.module, loss_reduction="sum", max_grad_norm=self.max_grad_norm, use_ghost_clipping=True
         )
 
     def _add(
@@ -199,7 +199,7 @@ class GhostEngine(_OpacusEngine):
         sums: list[torch.Tensor],
         share: float,
     ) -> None:
-        with self._without_traces():
+        with self._hooked() as hooks:
             chance = _Chance(inputs)
             losses = self._row_losses(self.module(inputs), targets, inputs)
             losses.sum().backward(retain_graph=True)
@@ -211,31 +211,28 @@ class GhostEngine(_OpacusEngine):
             weights = (factors.rows(self.max_grad_norm) * share).to(losses.dtype)
             for parameter in self.parameters:
                 parameter.grad = None
-            self.hooks.disable_hooks()
-            try:
-                if not bool(factors.finite.all()):
-                    losses = self._finite_losses(chance, inputs, targets, factors.finite)
-                (losses * weights).sum().backward()
-            finally:
-                self.hooks.enable_hooks()
+            hooks.disable_hooks()
+            if not bool(factors.finite.all()):
+                losses = self._finite_losses(chance, inputs, targets, factors.finite)
+            (losses * weights).sum().backward()
             gradients = [parameter.grad for parameter in self.parameters]
         for gradient, total in zip(gradients, sums, strict=True):
             if gradient is not None:
                 total.add_(gradient)
 
-    def _compare(self, outputs: Callable[[], torch.Tensor]) -> None:
+    def _compare(self, outputs: Callable[[], torch.Tensor], hooks: Any) -> None:
         """A row's gradient must not be longer than Opacus says: the second pass adds what the first did not measure."""
         outputs().sum().backward()
-        found = sum(p._norm_sample.double().square() for p in self.parameters if hasattr(p, "_norm_sample"))
-        self.hooks.disable_hooks()
-        try:
-            for row, value in enumerate(outputs().sum(1)):
-                parts = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
-                true = sum(part.double().square().sum() for part in parts if part is not None)
-                if not bool(torch.as_tensor(true <= found[row] * 1.001)):
-                    raise ValueError(_USED_ELSEWHERE)
-        finally:
-            self.hooks.enable_hooks()
+        found = torch.zeros(_ROWS, dtype=torch.float64, device=self.parameters[0].device)
+        for parameter in self.parameters:
+            if hasattr(parameter, "_norm_sample"):
+                found += parameter._norm_sample.double().square()
+        hooks.disable_hooks()
+        for row, value in enumerate(outputs().sum(1)):
+            parts = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
+            true = sum(part.double().square().sum() for part in parts if part is not None)
+            if not bool(true <= found[row] * 1.001):
+                raise ValueError(_USED_ELSEWHERE)
 
     def _finite_losses(
         self, chance: _Chance, inputs: torch.Tensor, targets: torch.Tensor, finite: torch.Tensor

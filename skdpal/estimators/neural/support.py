@@ -114,7 +114,7 @@ def _difference(module: nn.Module, rows: torch.Tensor) -> str:
             if (gradient is None) != (piece is None):
                 return f"{name!r} is used outside its layer"
             if gradient is not None and not _agree(piece, gradient, size):
-                return f"{name!r} is used outside its layer, or its layer does not keep rows apart"
+                return f"{name!r} is used outside its layer, too"
     return ""
 
 

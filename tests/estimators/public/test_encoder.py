@@ -135,7 +135,12 @@ def test_standardising_forgets_scale_and_offset_of_each_sample(srbct, embedded):
         ({"method": "ica"}, "method"),
         ({"n_components": 0}, "n_components"),
         ({"n_components": 46}, "at most 45"),
-        ({"sample_scaling": "rank"}, "sample_scaling"),
+        ({"sample_scaling": "quantile"}, "sample_scaling"),
+        ({"min_matched": 1.5}, "min_matched"),
+        ({"method": "neural", "widths": (64, 4)}, "at least n_components=8"),
+        ({"method": "neural", "widths": ()}, "at least n_components=8"),
+        ({"method": "neural", "widths": (0, 16)}, "widths"),
+        ({"method": "neural", "patience": 0}, "patience"),
     ],
 )
 def test_bad_parameters_are_named(parameters, words, srbct):
@@ -145,13 +150,24 @@ def test_bad_parameters_are_named(parameters, words, srbct):
 
 def test_bad_rows_are_refused(fresh, srbct):
     broken = srbct.X.copy()
-    broken.iloc[0, 0] = np.nan
+    broken.iloc[0, 0] = np.inf
     with pytest.raises(ValueError, match="X to be finite"):
         fresh.transform(broken)
-    with pytest.raises(ValueError, match="feature names"):
-        fresh.transform(srbct.X.iloc[:, ::-1])
     with pytest.raises(ValueError, match="one label for each row"):
         PublicEncoder().fit(srbct.X_public, srbct.y_public[:5])
+    unmeasured = srbct.A_public.copy()
+    unmeasured[:, 3] = np.nan
+    with pytest.raises(ValueError, match="all NaN"):
+        PublicEncoder().fit(unmeasured)
+    with pytest.raises(ValueError, match="Expected y"):
+        fresh.out_of_sample(srbct.X_public, None)
+    with pytest.raises(ValueError, match="max_fits"):
+        fresh.out_of_sample(srbct.X_public, srbct.y_public, max_fits=1)
+
+
+def test_it_says_whether_it_is_frozen(fresh):
+    assert fresh.frozen_on_public
+    assert not PublicEncoder().frozen_on_public
 
 
 def test_names_and_frames_come_out(fresh, srbct):
