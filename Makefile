@@ -48,6 +48,12 @@ build/oldest/.ready: requirements-oldest.txt pyproject.toml
 	build/oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# diffprivlib, for tests/benchmarks/cohorts
+build/peers/.ready: requirements-peers.txt
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-peers.txt
+	touch $@
+
 # newest versions that work together; look at the difference before you commit it
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

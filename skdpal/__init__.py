@@ -14,6 +14,7 @@ _LATE = {
     "ActiveLearningStudy": "skdpal.learner",
     "BudgetGuard": "skdpal.model_selection",
     "DPEncoder": "skdpal.estimators",
+    "DPLinearClassifier": "skdpal.estimators",
     "DPNeuralClassifier": "skdpal.estimators",
     "DPPrototypeClassifier": "skdpal.estimators",
     "PrivateActiveLearner": "skdpal.learner",

@@ -3,14 +3,25 @@
 from importlib import import_module
 from typing import Any
 
+from skdpal.estimators.linear import DPLinearClassifier
 from skdpal.estimators.posterior import Posterior, Release
 from skdpal.estimators.prior import PublicPrior
 from skdpal.estimators.prototype import DPPrototypeClassifier
-from skdpal.estimators.public import PublicEncoder
+from skdpal.estimators.public import DPShift, PublicEncoder
 
 _NEURAL = ("DPEncoder", "DPNeuralClassifier")  # torch takes seconds to import
 
-__all__ = ["DPEncoder", "DPNeuralClassifier", "DPPrototypeClassifier", "Posterior", "PublicEncoder", "PublicPrior", "Release"]
+__all__ = [
+    "DPEncoder",
+    "DPLinearClassifier",
+    "DPNeuralClassifier",
+    "DPPrototypeClassifier",
+    "DPShift",
+    "Posterior",
+    "PublicEncoder",
+    "PublicPrior",
+    "Release",
+]
 
 
 def __getattr__(name: str) -> Any:

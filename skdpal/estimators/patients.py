@@ -17,7 +17,7 @@ from skdpal.privacy.identities import identify
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.validation import check_finite, check_real
 
-__all__ = ["Patients", "expected_number", "read_patients"]
+__all__ = ["Patients", "expected_number", "read_patients", "refuse_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,17 @@ def expected_number(ledger: Any, expected_records: float | None) -> None:
             "Expected expected_records, the public expectation of the cohort's size: after a hidden "
             "selection the true number is private. Pass expected_records=n_instances."
         )
+
+
+def refuse_weights(verb: str, unknown: dict[str, Any]) -> None:
+    """Say why there is no `sample_weight`, and refuse whatever else a method does not know."""
+    if "sample_weight" in unknown:
+        raise TypeError(
+            f"{verb}() takes no sample_weight: a patient who counts more than once would move the release by more than the "
+            "sensitivity that is charged. Give classes a public weight (class_weight, prior), or leave patients out."
+        )
+    if unknown:
+        raise TypeError(f"{verb}() got an unexpected keyword argument {next(iter(unknown))!r}")
 
 
 def _classes(labels: NDArray[Any], given: Any) -> NDArray[Any]:

@@ -3,13 +3,14 @@
 Everything here is post-processing of releases, the public prior and public constants:
 no patient's row, no realised count reaches this file.
 
-Model, for class k, cohort r and feature j (docs/prototype.md derives it)::
+Model, for class k, cohort r and direction j of the public within-class covariance, whose variance there
+is w_j (docs/prototype.md derives it)::
 
-    mean_k  = public_k + shift + own_k         shift ~ N(0, a I),  own_k ~ N(0, b I)
-    sum_rk  = n_rk mean_k + N(0, n_rk s² + 2 σ_r²)
+    mean_kj  = public_kj + shift_j + own_kj     shift_j ~ N(0, a w_j),  own_kj ~ N(0, (b + 1/public patients) w_j)
+    sum_rkj  = n_rk mean_kj + N(0, n_rk w_j + 2 σ_r²)
 
 `2 σ²` because a row [x, 1]/√2 has sensitivity 1. `n_rk` is the public expectation of the
-cohort's size times the class fractions that the noisy counts suggest. The variances a and b,
+cohort's size times the class fractions that the noisy counts suggest. The numbers a and b,
 how far the private cohort lies from the public one, are not picked but averaged over, weighted by
 how well each explains the releases: a prior that transfers badly is let go.
 """
@@ -21,16 +22,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 __all__ = ["Posterior", "Release", "infer"]
 
 Array = NDArray[np.float64]
 
-_CONCENTRATION = 2.0  # class fractions vary as a Dirichlet with this total around the uniform
-_LEAST_FRACTION = 0.25  # of the uniform: no class is written off because of noise
-SHIFTS = (0.0, 0.1, 0.3, 1.0, 3.0)  # variance of the common shift, in units of within-class variance
-SPREADS = (0.03, 0.1, 0.3, 1.0, 3.0)  # variance of each class's own shift, likewise
+_CONCENTRATION = 2.0  # class fractions vary as a Dirichlet with this total around the uniform,
+_PUBLIC_CONCENTRATION = 10.0  # and with this total around fractions that were given
+_LEAST_FRACTION = 0.25  # of what was believed: no class is written off because of noise
+# variances of the common shift and of each class's own shift, in units of the within-class variance, with the odds of
+# each before a release is seen: laboratories shift all classes, but a class of its own rarely moves far
+SHIFTS = (0.0, 0.1, 0.3, 1.0, 3.0)
+SPREADS = (0.0, 0.1, 0.3, 1.0, 3.0)
+SHIFT_ODDS = (1.0, 1.0, 1.0, 1.0, 1.0)
+SPREAD_ODDS = (256.0, 64.0, 16.0, 4.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +70,14 @@ class Posterior:
     weights : ndarray of shape (n_settings,)
         Posterior weight of each setting of the shift variances.
     means : ndarray of shape (n_settings, n_classes, n_features)
-    covariances : dict of ndarray of shape (n_settings, n_classes, n_classes)
-        Uncertainty of the means per feature, in exact additive parts: "transfer" (the
+        Along `axes`.
+    covariances : dict of ndarray of shape (n_settings, n_features, n_classes, n_classes)
+        Uncertainty of the means along each of `axes`, in exact additive parts: "transfer" (the
         prior does not fit), "sampling" (few patients), "dp_noise" (privacy).
-    within_variance : float
-        Variance of a patient around the class mean, per feature.
+    within : ndarray of shape (n_features,)
+        Variance of a patient around the class mean, along each of `axes`.
+    axes : ndarray of shape (n_features, n_features)
+        Orthonormal columns.
     fractions : ndarray of shape (n_classes,)
         Estimated class fractions.
     """
@@ -76,55 +85,61 @@ class Posterior:
     weights: Array
     means: Array
     covariances: dict[str, Array]
-    within_variance: float
+    within: Array
+    axes: Array
     fractions: Array
 
     @property
     def class_means(self) -> Array:
         """Posterior mean of the class means, shape (n_classes, n_features)."""
-        return np.einsum("j,jkd->kd", self.weights, self.means)
+        return np.einsum("s,skd->kd", self.weights, self.means) @ self.axes.T
 
     def predict_proba(self, rows: Array) -> Array:
         """Class probabilities, averaged over everything that is uncertain."""
-        n_settings, n_classes, n_features = self.means.shape
-        flat = self.means.reshape(-1, n_features)
-        distances = -2 * rows @ flat.T + np.einsum("nd,nd->n", rows, rows)[:, None] + np.einsum("md,md->m", flat, flat)
-        variance = sum(np.einsum("jkk->jk", part) for part in self.covariances.values()) + self.within_variance
-        scores = -distances.reshape(-1, n_settings, n_classes) / (2 * variance)
-        scores += np.log(self.fractions) - n_features / 2 * np.log(variance)
-        scores -= logsumexp(scores, axis=2, keepdims=True)
-        result = np.einsum("j,njk->nk", self.weights, np.exp(scores))
+        rows = rows @ self.axes
+        squares, result = rows**2, np.zeros((len(rows), len(self.fractions)))
+        variances = sum(np.einsum("sdkk->skd", part) for part in self.covariances.values()) + self.within
+        for weight, means, variance in zip(self.weights, self.means, variances, strict=True):
+            scores = rows @ (means / variance).T - 0.5 * squares @ (1 / variance).T
+            scores += np.log(self.fractions) - 0.5 * (means**2 / variance + np.log(variance)).sum(axis=1)
+            result += weight * softmax(scores, axis=1)
         return result / result.sum(axis=1, keepdims=True)
 
     def log_odds_variance(self, rows: Array) -> dict[str, Array]:
         """Variance of the log-odds of each row's two likeliest classes, by cause.
 
         "overlap" is what a patient's own variation around the class mean contributes; the
-        other parts are those of `covariances`.
+        other parts are those of `covariances`, and doubt about the setting counts as "transfer".
         """
         order = np.argsort(-self.predict_proba(rows), axis=1)
         first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
-        means = self.class_means
-        to_first, to_second = rows - means[first], rows - means[second]
-        scale = self.within_variance**2
+        means = np.einsum("s,skd->kd", self.weights, self.means)
+        rows = rows @ self.axes
+        to_first, to_second = (rows - means[first]) / self.within, (rows - means[second]) / self.within
+        away = self.means - means
+        between = np.einsum("s,skd,sld->dkl", self.weights, away, away)
         parts = {}
         for name, part in self.covariances.items():
-            covariance = np.einsum("j,jkl->kl", self.weights, part)
+            covariance = np.einsum("s,sdkl->kld", self.weights, part)
+            if name == "transfer":
+                covariance = covariance + np.moveaxis(between, 0, -1)
             parts[name] = (
-                covariance[first, first] * np.einsum("nd,nd->n", to_first, to_first)
-                + covariance[second, second] * np.einsum("nd,nd->n", to_second, to_second)
-                - 2 * covariance[first, second] * np.einsum("nd,nd->n", to_first, to_second)
-            ) / scale
-        gap = means[first] - means[second]
-        parts["overlap"] = np.einsum("nd,nd->n", gap, gap) / self.within_variance
+                np.einsum("nd,nd->n", covariance[first, first], to_first**2)
+                + np.einsum("nd,nd->n", covariance[second, second], to_second**2)
+                - 2 * np.einsum("nd,nd->n", covariance[first, second], to_first * to_second)
+            )
+        parts["overlap"] = ((means[first] - means[second]) ** 2 / self.within).sum(axis=1)
         return parts
 
 
 def infer(
     releases: Sequence[Release],
     prior_means: Array | None,
-    within_variance: float | None,
+    within: Array | float | None,
     prior_weight: float | None = None,
+    *,
+    public_counts: Array | None = None,
+    class_prior: Array | None = None,
 ) -> Posterior:
     """Combine releases with a public prior.
 
@@ -134,64 +149,103 @@ def infer(
         At least one; cohorts are combined by precision.
     prior_means : ndarray of shape (n_classes, n_features) or None
         Public class means. None: a vague belief around the origin of the unit ball.
-    within_variance : float or None
-        Public within-class variance. None: that of directions without structure, 1/n_features.
+    within : ndarray of shape (n_features, n_features), float or None
+        Public within-class covariance, or variance if it is the same in all directions. None: that of
+        directions without structure, 1/n_features.
     prior_weight : float, optional
         The prior counts as this many patients of each class, without a common shift.
         None: averaged over `SHIFTS` and `SPREADS`.
+    public_counts : ndarray of shape (n_classes,), optional
+        Public patients that `prior_means` rest on. None: infinitely many.
+    class_prior : ndarray of shape (n_classes,), optional
+        Public guess of the class fractions, counted as ten patients. None: uniform, as two.
     """
     n_classes, n_features = releases[0].sums.shape
-    within = 1.0 / n_features if within_variance is None else within_variance
-    if prior_means is None:
-        centre, settings = np.zeros((n_classes, n_features)), [(0.0, 1.0 / n_features)]
-    elif prior_weight is not None:
-        centre, settings = prior_means, [(0.0, within / prior_weight)]
-    else:
-        centre, settings = prior_means, [(within * a, within * b) for a in SHIFTS for b in SPREADS]
-    fractions = _fractions(releases, n_classes)
-    estimate, information, sampling, noise = _combine(releases, fractions, within)
+    widths, axes = _directions(within, n_features)
+    fractions = _fractions(releases, class_prior)
+    seen = _combine(releases, fractions, widths, axes)
+    centre = np.zeros((n_classes, n_features)) if prior_means is None else prior_means @ axes
+    own = np.zeros(n_classes) if public_counts is None else 1 / np.asarray(public_counts, dtype=np.float64)
 
+    scales = np.full(n_features, 1.0 / n_features) if prior_means is None else widths
     scores, means, parts = [], [], {"transfer": [], "sampling": [], "dp_noise": []}
-    residual = estimate - centre
-    for shift, spread in settings:
-        belief = spread * np.eye(n_classes) + shift
-        marginal = belief + np.diag(1 / information)
-        gain = np.linalg.solve(marginal, belief).T
-        explained = np.einsum("kd,kd->", residual, np.linalg.solve(marginal, residual))
-        scores.append(-0.5 * (explained + n_features * np.linalg.slogdet(marginal)[1]))
-        means.append(centre + gain @ residual)
-        keep = np.eye(n_classes) - gain
-        parts["transfer"].append(keep @ belief @ keep.T)
-        parts["sampling"].append(gain * sampling @ gain.T)
-        parts["dp_noise"].append(gain * noise @ gain.T)
+    for shift, spread, odds in _settings(prior_means is not None, prior_weight, own):
+        belief = scales[:, None, None] * (np.diag(spread) + shift)
+        score, mean, split = _condition(centre, belief, *seen)
+        scores.append(np.log(odds) + score)
+        means.append(mean)
+        for name, part in split.items():
+            parts[name].append(part)
     weights = np.exp(np.array(scores) - logsumexp(scores))
     covariances = {name: np.array(part) for name, part in parts.items()}
-    return Posterior(weights, np.array(means), covariances, within, fractions)
+    return Posterior(weights, np.array(means), covariances, widths, axes, fractions)
 
 
-def _fractions(releases: Sequence[Release], n_classes: int) -> Array:
-    """Class fractions from noisy counts, shrunk to the uniform."""
-    uniform = 1.0 / n_classes
-    precision = (1 + _CONCENTRATION) / max(uniform * (1 - uniform), 1e-12)
-    total, evidence = precision, np.full(n_classes, precision * uniform)
+def _directions(within: Array | float | None, n_features: int) -> tuple[Array, Array]:
+    """Variances of patients around their class mean, along orthonormal axes."""
+    if within is None or np.ndim(within) == 0:
+        return np.full(n_features, 1.0 / n_features if within is None else within), np.eye(n_features)
+    return np.linalg.eigh(np.asarray(within, dtype=np.float64))
+
+
+def _settings(informed: bool, weight: float | None, own: Array) -> list[tuple[float, Array, float]]:
+    """Variance of the common shift, of the classes' own, and the odds, of each setting."""
+    if not informed:
+        return [(0.0, np.ones_like(own), 1.0)]
+    if weight is not None:
+        return [(0.0, np.full_like(own, 1 / weight), 1.0)]
+    shifts, spreads = zip(SHIFTS, SHIFT_ODDS, strict=True), list(zip(SPREADS, SPREAD_ODDS, strict=True))
+    return [(a, b + own, odds_a * odds_b) for a, odds_a in shifts for b, odds_b in spreads]
+
+
+def _condition(
+    centre: Array, belief: Array, estimate: Array, information: Array, sampling: Array, noise: Array
+) -> tuple[float, Array, dict[str, Array]]:
+    """Evidence of one setting, posterior means, and the parts of their covariance, direction by direction."""
+    identity = np.eye(len(centre))
+    residual = (estimate - centre).T[..., None]
+    marginal = belief + identity / information.T[:, None, :]
+    solved = np.linalg.solve(marginal, np.concatenate([belief, residual], axis=2))
+    gain, whitened = np.swapaxes(solved[:, :, :-1], 1, 2), solved[:, :, -1:]
+    explained = float((residual * whitened).sum())
+    score = -0.5 * (explained + float(np.linalg.slogdet(marginal)[1].sum()))
+    keep, turned = identity - gain, np.swapaxes(gain, 1, 2)
+    split = {
+        "transfer": keep @ belief @ np.swapaxes(keep, 1, 2),
+        "sampling": (gain * sampling.T[:, None, :]) @ turned,
+        "dp_noise": (gain * noise.T[:, None, :]) @ turned,
+    }
+    return score, centre + (gain @ residual)[..., 0].T, split
+
+
+def _fractions(releases: Sequence[Release], believed: Array | None) -> Array:
+    """Class fractions from noisy counts, shrunk to what was believed."""
+    n_classes = len(releases[0].counts)
+    centre = np.full(n_classes, 1.0 / n_classes) if believed is None else np.asarray(believed, dtype=np.float64)
+    total = _CONCENTRATION if believed is None else _PUBLIC_CONCENTRATION
+    precision = (1 + total) / np.maximum(centre * (1 - centre), 1e-12)
+    evidence = precision * centre
     for release in releases:
         noise = 2 * release.noise_multiplier**2
-        evidence += np.sqrt(2) * release.counts * release.expected_records / noise
-        total += release.expected_records**2 / noise
-    fractions = np.maximum(evidence / total, _LEAST_FRACTION * uniform)
+        evidence = evidence + np.sqrt(2) * release.counts * release.expected_records / noise
+        precision = precision + release.expected_records**2 / noise
+    fractions = np.maximum(evidence / precision, _LEAST_FRACTION * centre)
     return fractions / fractions.sum()
 
 
-def _combine(releases: Sequence[Release], fractions: Array, within: float) -> tuple[Array, Array, Array, Array]:
-    """Precision-weighted class means of all cohorts, with their precision and its two causes."""
-    information, weighted = np.full(len(fractions), 1e-12), np.zeros_like(releases[0].sums)
-    sampling, noise = np.zeros(len(fractions)), np.zeros(len(fractions))
+def _combine(
+    releases: Sequence[Release], fractions: Array, widths: Array, axes: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Precision-weighted class means of all cohorts along the axes, with their precision and its two causes."""
+    shape = releases[0].sums.shape
+    information, weighted = np.full(shape, 1e-12), np.zeros(shape)
+    sampling, noise = np.zeros(shape), np.zeros(shape)
     for release in releases:
-        expected = release.expected_records * fractions
+        expected = release.expected_records * fractions[:, None]
         dp_variance = 2 * release.noise_multiplier**2
-        weight = expected / (expected * within + dp_variance)
+        weight = expected / (expected * widths + dp_variance)
         information += weight * expected
-        weighted += weight[:, None] * np.sqrt(2) * release.sums
-        sampling += weight**2 * expected * within
+        weighted += weight * np.sqrt(2) * (release.sums @ axes)
+        sampling += weight**2 * expected * widths
         noise += weight**2 * dp_variance
-    return weighted / information[:, None], information, sampling / information**2, noise / information**2
+    return weighted / information, information, sampling / information**2, noise / information**2

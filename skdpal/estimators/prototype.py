@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,13 +11,15 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skdpal.estimators.patients import Patients, expected_number, read_patients
+from skdpal.estimators.display import BudgetDisplay
+from skdpal.estimators.patients import Patients, expected_number, read_patients, refuse_weights
 from skdpal.estimators.posterior import Release, infer
 from skdpal.estimators.prior import PublicPrior, unit_ball
+from skdpal.estimators.regime import warn_if_weak
 from skdpal.estimators.rows import validated
-from skdpal.privacy import PrivacyLeakWarning, events
+from skdpal.estimators.scoring import exact_score, void_if_scored
+from skdpal.privacy import events
 from skdpal.privacy.mechanisms import GaussianSum, release, require_ledger
-from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.validation import check_finite, check_real
 
 __all__ = ["DPPrototypeClassifier"]
@@ -25,7 +27,7 @@ __all__ = ["DPPrototypeClassifier"]
 _ROOT2 = float(np.sqrt(2.0))
 
 
-class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
+class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
     """Nearest-prototype classifier on one differentially private release a cohort.
 
     Each patient contributes ``[x, 1]/√2`` to the row of their class; the sum over patients has L2
@@ -46,6 +48,9 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
     prior_weight : "fitted" or float, default="fitted"
         How many patients of each class the prior counts for; "fitted" averages over how far
         the private cohort may lie from the public one, as the noisy release tells.
+    class_prior : sequence of float of length n_classes, optional
+        PUBLIC guess of the class fractions, in the order of `classes_`; the noisy counts correct it. Default:
+        those of the public rows, uniform without a prior.
 
     Attributes
     ----------
@@ -90,12 +95,14 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         ledger: Any = None,
         *,
         prior_weight: Any = "fitted",
+        class_prior: Any = None,
     ) -> None:
         self.noise_multiplier = noise_multiplier
         self.prior = prior
         self.classes = classes
         self.ledger = ledger
         self.prior_weight = prior_weight
+        self.class_prior = class_prior
 
     @staticmethod
     def prior_from_public(X: Any, y: Any) -> PublicPrior:
@@ -114,7 +121,9 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         """What one `fit` or `partial_fit` costs, whatever the number of records."""
         return self._mechanism().event
 
-    def fit(self, X: Any, y: Any, *, record_ids: Any = None, expected_records: float | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, record_ids: Any = None, expected_records: float | None = None, **unknown: Any
+    ) -> Self:
         """Charge, then release the first cohort.
 
         Parameters
@@ -134,15 +143,24 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         BudgetExhausted
             Before X is read.
         """
+        refuse_weights("fit", unknown)
         return self._learn(X, y, None, record_ids, expected_records, first=True)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, *, record_ids: Any = None, expected_records: float | None = None
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        *,
+        record_ids: Any = None,
+        expected_records: float | None = None,
+        **unknown: Any,
     ) -> Self:
         """Charge, then release one more cohort and combine it with the earlier ones.
 
         Zero rows are a cohort: charged and released like any other. Parameters as in `fit`.
         """
+        refuse_weights("partial_fit", unknown)
         first = not hasattr(self, "releases_")
         return self._learn(X, y, classes, record_ids, expected_records, first=first, least=0)
 
@@ -182,15 +200,7 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
             `skdpal.model_selection.private_accuracy` pays instead.
         """
         check_is_fitted(self)
-        if not public and current_simulation() is None:
-            warnings.warn(
-                "An exact score of private data leaves without a receipt; the certificate is now void. "
-                "Pass public=True for public data, or pay with skdpal.model_selection.private_accuracy.",
-                PrivacyLeakWarning,
-                stacklevel=2,
-            )
-            if self.ledger is not None:
-                self.ledger.mark_void("chosen by uncharged scores")
+        exact_score(self, public)
         return super().score(X, y, sample_weight)
 
     def fingerprint(self) -> str:
@@ -200,6 +210,21 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         for cohort in self.releases_:
             digest.update(cohort.sums.tobytes() + cohort.counts.tobytes())
         return digest.hexdigest()
+
+    def restore(self, releases: Sequence[Release]) -> Self:
+        """Take up what was released earlier, as from a file; no patient is read and nothing is charged.
+
+        Parameters
+        ----------
+        releases : sequence of Release
+            Of all cohorts, at least one. `classes` or `prior` must be given.
+        """
+        classes = self._public_classes(None)
+        if classes is None:
+            raise ValueError("Expected classes or a prior. Found None. Pass classes=[...], those of the releases.")
+        classes = np.unique(np.asarray(classes))
+        self.n_features_in_ = releases[0].sums.shape[1]
+        return self._conclude(list(releases), classes, self._prior_weight(), self._class_prior(classes))
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -211,7 +236,8 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         ledger, mechanism = require_ledger(self.ledger), self._mechanism()
         label = "fit" if first else f"partial_fit {len(self.releases_)}"
-        weight = self._prior_weight()
+        weight, known = self._prior_weight(), self._public_classes(classes) if first else self.classes_
+        fractions = self._class_prior(known)
         if ledger is not None:
             ledger.require(mechanism.event, label)
             expected_number(ledger, expected)
@@ -219,14 +245,17 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
             self,
             X,
             y,
-            classes=self._public_classes(classes) if first else classes,
+            classes=known if first else classes,
             record_ids=record_ids,
             expected_records=expected,
             first=first,
             least=least,
         )
         self._check_prior(patients)
+        void_if_scored(ledger)
         rows, known = unit_ball(patients.rows), patients.classes
+        if first and least and self.prior is None:
+            warn_if_weak(patients.expected_records, float(self.noise_multiplier), rows.shape[1], stacklevel=4)
 
         def contributions() -> np.ndarray:
             table = np.zeros((len(rows), len(known), rows.shape[1] + 1))
@@ -236,11 +265,23 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
         flat = release(contributions, mechanism, ledger, label, record_ids=patients.ids)
         table = flat.reshape(len(known), -1)
         new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), patients.expected_records)
-        self.classes_ = known
-        self.releases_ = [new] if first else [*self.releases_, new]
-        self.release_ = (new.sums, new.counts)
-        prior = (None, None) if self.prior is None else (self.prior.means, self.prior.within_variance)
-        self.posterior_ = infer(self.releases_, *prior, weight)
+        return self._conclude([new] if first else [*self.releases_, new], known, weight, fractions)
+
+    def _conclude(self, releases: list[Release], classes: Any, weight: float | None, fractions: Any) -> Self:
+        """Everything that follows from the releases, the prior and public constants."""
+        self.classes_, self.releases_ = classes, releases
+        self.release_ = (releases[-1].sums, releases[-1].counts)
+        if self.prior is None:
+            self.posterior_ = infer(releases, None, None, class_prior=fractions)
+        else:
+            self.posterior_ = infer(
+                releases,
+                self.prior.means,
+                self.prior.within,
+                weight,
+                public_counts=None if weight is not None else self.prior.counts,
+                class_prior=self.prior.fractions if fractions is None else fractions,
+            )
         return self
 
     def _public_classes(self, given: Any) -> Any:
@@ -272,6 +313,18 @@ class DPPrototypeClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f'Expected prior_weight to be "fitted" or a number. Found {self.prior_weight!r}.')
             return None
         return check_real("prior_weight", self.prior_weight, above=0.0)
+
+    def _class_prior(self, classes: Any) -> np.ndarray | None:
+        if self.class_prior is None:
+            return None
+        fractions = check_finite("class_prior", self.class_prior)
+        proper = fractions.ndim == 1 and (fractions > 0).all() and abs(fractions.sum() - 1) < 1e-6
+        if not proper or (classes is not None and len(fractions) != len(np.unique(np.asarray(classes)))):
+            raise ValueError(
+                f"Expected class_prior to be one positive fraction for each class, with sum 1. Found {self.class_prior!r}. "
+                "Pass public fractions in the order of the sorted classes."
+            )
+        return fractions
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -12,11 +12,10 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from skdpal.estimators import DPPrototypeClassifier, PublicEncoder, PublicPrior, Release
-from skdpal.estimators.posterior import infer
 
 __all__ = ["load_model", "save_model"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier: DPPrototypeClassifier) -> None:
@@ -31,6 +30,11 @@ def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier:
     classifier : DPPrototypeClassifier
         Fitted.
     """
+    if encoder.method != "whitened-pca":
+        raise ValueError(
+            f'Expected an encoder of method="whitened-pca". Found {encoder.method!r}. Pickle the pipeline instead: '
+            "a network does not fit into a file of plain arrays."
+        )
     weight = classifier.prior_weight
     arrays: dict[str, Any] = {
         "schema": SCHEMA,
@@ -44,8 +48,13 @@ def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier:
         "noise_multiplier": np.array([release.noise_multiplier for release in classifier.releases_]),
         "expected_records": np.array([release.expected_records for release in classifier.releases_]),
     }
-    if classifier.prior is not None:
-        arrays |= {"prior_means": classifier.prior.means, "prior_variance": classifier.prior.within_variance}
+    prior = classifier.prior
+    if prior is not None:
+        arrays |= {"prior_means": prior.means, "prior_variance": prior.within_variance}
+        optional = {"prior_covariance": prior.covariance, "prior_counts": prior.counts}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
+    if classifier.class_prior is not None:
+        arrays["class_prior"] = np.asarray(classifier.class_prior, dtype=np.float64)
     if hasattr(encoder, "feature_names_in_"):
         arrays["feature_names"] = np.asarray(encoder.feature_names_in_, dtype=str)
     np.savez(path, **arrays)
@@ -85,10 +94,15 @@ def load_model(path: str | os.PathLike[str]) -> Pipeline:
 
 
 def _classifier(arrays: dict[str, Any]) -> DPPrototypeClassifier:
-    weight = float(arrays["prior_weight"])
-    prior = None
+    weight, prior = float(arrays["prior_weight"]), None
     if "prior_means" in arrays:
-        prior = PublicPrior(arrays["classes"], arrays["prior_means"], float(arrays["prior_variance"]))
+        prior = PublicPrior(
+            arrays["classes"],
+            arrays["prior_means"],
+            float(arrays["prior_variance"]),
+            covariance=arrays.get("prior_covariance"),
+            counts=arrays.get("prior_counts"),
+        )
     columns = ("sums", "counts", "noise_multiplier", "expected_records")
     rows = zip(*(arrays[name] for name in columns), strict=True)
     releases = [Release(sums, counts, float(noise), float(expected)) for sums, counts, noise, expected in rows]
@@ -97,10 +111,6 @@ def _classifier(arrays: dict[str, Any]) -> DPPrototypeClassifier:
         prior,
         arrays["classes"].tolist(),
         prior_weight="fitted" if np.isnan(weight) else weight,
+        class_prior=arrays.get("class_prior"),
     )
-    classifier.classes_, classifier.releases_ = arrays["classes"], releases
-    classifier.release_ = (releases[-1].sums, releases[-1].counts)
-    classifier.n_features_in_ = releases[-1].sums.shape[1]
-    known = (None, None) if prior is None else (prior.means, prior.within_variance)
-    classifier.posterior_ = infer(releases, *known, None if np.isnan(weight) else weight)
-    return classifier
+    return classifier.restore(releases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,8 +11,10 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skdpal.estimators.scoring import SETTLED
+from skdpal.model_selection.payers import with_payer
 from skdpal.model_selection.price import Price, price_of
-from skdpal.privacy import BudgetExhausted, events
+from skdpal.privacy import BudgetExhausted, PrivacyLeakWarning, events
 from skdpal.privacy.mechanisms import require_ledger
 
 __all__ = ["BudgetGuard"]
@@ -30,12 +33,14 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        A DP estimator, alone or inside a `Pipeline`, `ColumnTransformer`, `FeatureUnion` or `GridSearchCV`.
+        A DP estimator, alone or inside a `Pipeline`, `ColumnTransformer`, `FeatureUnion`, `GridSearchCV`,
+        `RandomizedSearchCV` or `PrivateSearchCV`.
     ledger : PrivacyLedger or Handle
         Who pays, as one receipt.
     public_scores : bool, default=False
         Declare that the scorer of a search reads public data only. Otherwise its exact scores of
-        private rows decide which model wins, and the certificate becomes void.
+        private rows decide which model wins, and the certificate becomes void; except for scorers that pay or
+        were declared public one by one (`make_private_scorer`, `public_scorer`).
 
     Attributes
     ----------
@@ -44,7 +49,7 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Charged: every fit that will run, at once. In a search every patient pays for every fold. Folds must not
+    Charged: every fit that will run, and every private score, at once. In a search every patient pays for every fold. Folds must not
     depend on labels (`cv=KFold(5)`): in a stratified split one patient moves others between folds.
 
     Examples
@@ -64,7 +69,7 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
 
     def price(self, X: Any, y: Any = None) -> Price:
         """What `fit` would charge. Costs nothing."""
-        return price_of(self.estimator, X, y)
+        return price_of(with_payer(clone(self.estimator), self.ledger), X, y)
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Reserve, then fit.
@@ -73,6 +78,11 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
         ------
         BudgetExhausted
             Before anything is fitted, with the price of everything.
+
+        Warns
+        -----
+        PrivacyLeakWarning
+            If exact scores decide.
         """
         ledger, price = require_ledger(self.ledger), self.price(X, y)
         label = f"fit of {type(self.estimator).__name__}"
@@ -88,11 +98,16 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
                 ceiling=ledger.budget.epsilon,
             )
         handle = ledger.root.reserve(price.event, label, ledger.account)
+        setattr(handle, SETTLED, True)
         if price.exact_scores and not self.public_scores:
             ledger.mark_void("chosen by uncharged scores")
-        model = clone(self.estimator)
-        held = [name for name in model.get_params() if name == "ledger" or name.endswith("__ledger")]
-        self.estimator_ = model.set_params(**dict.fromkeys(held, handle)).fit(X, y, **fit_params)
+            warnings.warn(
+                f"{label} chooses by exact scores of private rows; the certificate is now void. Pass scoring="
+                "make_private_scorer(...) to pay for them, or public_scores=True if they read public data only.",
+                PrivacyLeakWarning,
+                stacklevel=2,
+            )
+        self.estimator_ = with_payer(clone(self.estimator), handle).fit(X, y, **fit_params)
         return self
 
     @_has("predict")

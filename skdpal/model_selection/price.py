@@ -2,30 +2,40 @@
 
 Tags do not survive a `Pipeline`, so the walk looks at the parts: what reads private rows to learn from
 them must charge, be frozen, or be stateless. Whatever is not known to be one of these costs infinity.
+
+Two small protocols say so: `privacy_event(n_records)` of what charges, and `frozen_on_public` of what was
+fitted on public data (True), or should have been (False).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
-from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, LeavePOut, ParameterGrid, ShuffleSplit
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 
-from skdpal.estimators import PublicEncoder
+from skdpal.estimators.scoring import MARK
+from skdpal.model_selection.candidates import candidates_of_search, folds_of_search
+from skdpal.model_selection.payers import parts_of
+from skdpal.model_selection.scorers import PrivateScorer, scorers_in
 from skdpal.privacy import events
-from skdpal.privacy.accounting import mu_squared
 from skdpal.privacy.events import Event
 
-__all__ = ["Price", "price_of"]
+__all__ = ["Price", "any_of", "price_of"]
 
-# splitters that assign rows by position alone; stratified ones read the labels of all patients
-_BLIND_SPLITTERS = (KFold, ShuffleSplit, LeaveOneOut, LeavePOut)
+_LABELS = "infers the classes from private labels"
+_REFUSED: dict[type, str] = {
+    VotingClassifier: f"VotingClassifier {_LABELS}; fit the models one by one and average their probabilities",
+    BaggingClassifier: f"BaggingClassifier {_LABELS} and draws patients several times; a DP model is not a bag of copies",
+    StackingClassifier: f"StackingClassifier {_LABELS}, and splits by them",
+}
 
 
 @dataclass(frozen=True)
@@ -56,13 +66,19 @@ def price_of(estimator: Any, X: Any, y: Any = None) -> Price:
     Parameters
     ----------
     estimator : estimator
-        A DP estimator, or a `Pipeline`, `ColumnTransformer`, `FeatureUnion` or `GridSearchCV` around one.
+        A DP estimator, or a `Pipeline`, `ColumnTransformer`, `FeatureUnion`, `GridSearchCV`,
+        `RandomizedSearchCV`, `PrivateSearchCV` or `BudgetGuard` around one.
     X, y : array-like
         Only their number of rows is used.
 
     Returns
     -------
     Price
+
+    Notes
+    -----
+    A `RandomizedSearchCV` over lists pays for the dearest candidate in every draw; with ``random_state=<int>``, and
+    then also over distributions, for the candidates that it will draw.
 
     Examples
     --------
@@ -77,49 +93,90 @@ def price_of(estimator: Any, X: Any, y: Any = None) -> Price:
     >>> price_of(make_pipeline(StandardScaler(), DPPrototypeClassifier()), X).culprit
     'StandardScaler learns from private rows'
     """
-    if isinstance(estimator, GridSearchCV):
-        return _search(estimator, X)
-    if isinstance(estimator, Pipeline):
-        return _together([price_of(step, X) for _, step in estimator.steps])
-    if isinstance(estimator, ColumnTransformer):
-        return _together([price_of(step, X) for _, step, _ in [*estimator.transformers, ("", estimator.remainder, [])]])
-    if isinstance(estimator, FeatureUnion):
-        return _together([price_of(step, X) for _, step in estimator.transformer_list])
+    return _price(estimator, len(X))
+
+
+def any_of(alternatives: list[Event]) -> Event:
+    """The event that bounds each of several, order by order."""
+    distinct = list(dict.fromkeys(alternatives))
+    return distinct[0] if len(distinct) == 1 else events.one_of(distinct)
+
+
+def _price(estimator: Any, n: int) -> Price:
+    if isinstance(estimator, BaseSearchCV):
+        return _search(estimator, n)
+    if isinstance(estimator, Pipeline | ColumnTransformer | FeatureUnion):
+        return _together([_price(step, n) for step in _steps(estimator)])
     if hasattr(estimator, "privacy_event"):
-        return Price(events.composed(_parts(estimator.privacy_event(len(X)))))
+        return Price(events.composed(parts_of(estimator.privacy_event(n))))
     if estimator is None or isinstance(estimator, str | FrozenEstimator):
         return _FREE
-    if isinstance(estimator, PublicEncoder):
-        frozen = hasattr(estimator, "components_")
-        return _FREE if frozen else _infinite("PublicEncoder is not fitted on public data yet")
+    frozen = getattr(estimator, "frozen_on_public", None)
+    if frozen is not None:
+        return _FREE if frozen else _infinite(f"{type(estimator).__name__} is not fitted on public data yet")
     if isinstance(estimator, FunctionTransformer) and estimator.func is not None:
         return _infinite("FunctionTransformer may compute across patients")
+    if type(estimator) in _REFUSED:
+        return _infinite(_REFUSED[type(estimator)])
     if type(estimator).__module__.startswith("sklearn.") and not get_tags(estimator).requires_fit:
         return _FREE  # scikit-learn's stateless steps treat each row by itself; nobody vouches for others'
     return _infinite(f"{type(estimator).__name__} learns from private rows")
 
 
-def _search(search: GridSearchCV, X: Any) -> Price:
-    splitter = search.cv
-    if not isinstance(splitter, _BLIND_SPLITTERS):  # None and numbers stratify classifiers
-        return _infinite(f"cv={splitter!r} may split by the labels of all patients; pass cv=KFold(5)")
-    candidates = [clone(search.estimator).set_params(**chosen) for chosen in ParameterGrid(search.param_grid)]
-    prices = [price_of(candidate, X) for candidate in candidates]
-    fits = [price for price in prices for _ in range(splitter.get_n_splits(X))]
-    if search.refit:  # of whichever wins: the least noisy is the dearest
-        fits.append(max(prices, key=lambda price: mu_squared(price.event)))
-    return _together(fits, exact_scores=True)
+def _steps(estimator: Any) -> list[Any]:
+    if isinstance(estimator, Pipeline):
+        return [step for _, step in estimator.steps]
+    if isinstance(estimator, FeatureUnion):
+        return [step for _, step in estimator.transformer_list]
+    return [step for _, step, _ in estimator.transformers] + [estimator.remainder]
+
+
+def _search(search: BaseSearchCV, n: int) -> Price:
+    folds, culprit = folds_of_search(search, n)
+    candidates, draws, unknown = candidates_of_search(search)
+    if culprit or unknown:
+        return _infinite(culprit or unknown)
+    parts: list[Price] = []
+    for size, count in folds.items():
+        prices = [_price(candidate, size) for candidate in candidates]
+        if draws is None:
+            parts += [_times(price, count) for price in prices]
+        else:
+            parts.append(_times(_dearest(prices), draws * count))
+    if search.refit:  # of whichever wins
+        parts.append(_dearest([_price(candidate, n) for candidate in candidates]))
+    runs = sum(folds.values()) * (len(candidates) if draws is None else draws) * (1 + bool(search.return_train_score))
+    scorers = list(scorers_in(search.scoring))
+    parts += [_times(Price(scorer.event), runs) for scorer in scorers if isinstance(scorer, PrivateScorer)]
+    return _together(parts, exact_scores=not all(hasattr(scorer, MARK) for scorer in scorers))
+
+
+def _times(price: Price, count: int) -> Price:
+    event = price.event if count == 1 else events.composed(parts_of(price.event), count=count)
+    return Price(event, price.culprit, price.exact_scores)
+
+
+def _dearest(prices: list[Price]) -> Price:
+    """A bound for whichever of several candidates it is."""
+    whole = _together(prices)
+    return Price(_part_by_part([price.event for price in prices]), whole.culprit, whole.exact_scores)
+
+
+def _part_by_part(alternatives: list[Event]) -> Event:
+    """A bound of several that also bounds the sum of their parts, each charged, and rounded up, by itself."""
+    lists = [event for event in alternatives if isinstance(event, events.Composed)]
+    if len(lists) < len(alternatives) or len({event.count for event in lists}) > 1:
+        return any_of(alternatives)
+    columns = zip_longest(*(event.events for event in lists))
+    parts = [_part_by_part([part for part in column if part is not None]) for column in columns]
+    return events.composed(parts, count=lists[0].count)
 
 
 def _together(prices: list[Price], *, exact_scores: bool = False) -> Price:
     culprit = next((price.culprit for price in prices if price.culprit), "")
     scores = exact_scores or any(price.exact_scores for price in prices)
-    parts = [part for price in prices for part in _parts(price.event)]
+    parts = [part for price in prices for part in parts_of(price.event)]
     return Price(events.composed(parts), culprit, scores)
-
-
-def _parts(event: Event) -> tuple[Event, ...]:
-    return event.events if isinstance(event, events.Composed) else (event,)
 
 
 def _infinite(culprit: str) -> Price:

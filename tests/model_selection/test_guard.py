@@ -8,7 +8,15 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from skdpal import BudgetExhausted, BudgetGuard, DPPrototypeClassifier, PrivacyBudget, PrivacyLedger, PublicEncoder
+from skdpal import (
+    BudgetExhausted,
+    BudgetGuard,
+    DPPrototypeClassifier,
+    PrivacyBudget,
+    PrivacyLeakWarning,
+    PrivacyLedger,
+    PublicEncoder,
+)
 from skdpal.model_selection import price_of, private_accuracy
 from skdpal.privacy import epsilon_of, events
 from skdpal.privacy.randomness import simulation
@@ -70,7 +78,8 @@ def test_folds_that_read_labels_are_refused(cv, ledger):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_is_one_receipt(tmp_path, n_jobs):
     ledger = PrivacyLedger.create(tmp_path / "a.ledger", PrivacyBudget(4.0))
-    guard = BudgetGuard(search(n_jobs=n_jobs), ledger=ledger).fit(X, Y)
+    with pytest.warns(PrivacyLeakWarning, match="certificate is now void"):
+        guard = BudgetGuard(search(n_jobs=n_jobs), ledger=ledger).fit(X, Y)
     assert len(ledger.receipts()) == 1
     draws = [row for row in rows_of(ledger) if row["kind"] == "draw"]
     assert len(draws) == 7

@@ -54,10 +54,12 @@ def test_one_fit_more_than_reserved_is_refused(ledger):
 
 
 def test_a_dearer_fit_than_announced_is_refused(ledger):
-    modest = Greedy(fits=1)
-    modest.privacy_event = lambda n_records: events.gaussian(80.0)
+    class Modest(Greedy):
+        def privacy_event(self, n_records):
+            return events.gaussian(80.0)
+
     with pytest.raises(BudgetExhausted, match="of the reservation is left"):
-        BudgetGuard(modest, ledger=ledger).fit(X, Y)
+        BudgetGuard(Modest(fits=1), ledger=ledger).fit(X, Y)
     assert ledger.receipts()[0].event == events.composed([events.gaussian(80.0)])
 
 

@@ -425,12 +425,13 @@ def test_a_search_in_two_processes_pays_for_every_fit(url):
     from sklearn.model_selection import GridSearchCV, KFold
 
     from skdpal import BudgetGuard, DPPrototypeClassifier
+    from skdpal.model_selection import public_scorer
 
     ledger = PrivacyLedger.create(url, PrivacyBudget(4.0, 1e-5))
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 3)), np.array(["a", "b"] * 15)
     grid = {"noise_multiplier": [8.0, 16.0]}
-    arguments = {"cv": KFold(3), "scoring": "accuracy", "error_score": "raise", "n_jobs": 2}
+    arguments = {"cv": KFold(3), "scoring": public_scorer("accuracy"), "error_score": "raise", "n_jobs": 2}
     model = DPPrototypeClassifier(4.0, classes=["a", "b"])
     GridSearchCV(model.set_params(ledger=ledger), grid, **arguments).fit(X, y)
     assert len(ledger.receipts()) == 7

@@ -269,7 +269,7 @@ class DPNeuralClassifier(
             `skdpal.model_selection.private_accuracy` pays instead.
         """
         check_is_fitted(self, "module_")
-        exact_score(self.ledger, public=public)
+        exact_score(self, public)
         return super().score(X, y, sample_weight)
 
     def fingerprint(self) -> str:

@@ -1,0 +1,1 @@
+"""Learners on small published cohorts of patients, at equal ε and with the same public data."""
