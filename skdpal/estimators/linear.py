@@ -302,16 +302,18 @@ class NoisyDescent:
         rows, truth = values
         weights, total, kept = self.start, np.zeros_like(self.start), 0
         scale = self.noise_multiplier * self.steps**0.5 * (1 + 1e-12) * self.clipping_norm  # the root is rounded
+        reach = self.learning_rate * self.pull
         for step in range(self.steps):
             slope = perturb(self._clipped_sum(rows, truth, weights, ids), scale) / self.size
-            weights = weights - self.learning_rate * (slope + self.pull * (weights - self.start))
+            # the pull is taken implicitly, so that a strong one cannot overshoot
+            weights = (weights - self.learning_rate * slope + reach * self.start) / (1 + reach)
             if 2 * step + 2 > self.steps:  # Polyak's average, of the second half
                 total, kept = total + weights, kept + 1
         return total / kept
 
     def _clipped_sum(self, rows: Array, truth: Array, weights: Array, ids: Sequence[str]) -> Array:
         errors = softmax(rows @ weights.T, axis=1) - truth
-        slopes = (errors[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)
+        slopes = (errors[:, :, None] * rows[:, None, :]).reshape(len(rows), weights.size)
         patients = sum_by_patient(slopes, ids)
         norms = np.sqrt(np.einsum("ij,ij->i", patients, patients))
         factors = np.minimum(1.0, self.clipping_norm * _MARGIN / np.maximum(norms, 1e-300))
