@@ -18,6 +18,9 @@ PACKAGES = ["audit", "datasets", "estimators", "learner", "model_selection", "pr
         "BudgetExhausted",
         "PrivacyLeakWarning",
         "DPPrototypeClassifier",
+        "DPLinearClassifier",
+        "DPNeuralClassifier",
+        "DPEncoder",
         "PublicEncoder",
         "PrivateQuery",
         "PrivateActiveLearner",
@@ -41,6 +44,7 @@ def test_an_unknown_name_is_an_attribute_error():
     [
         ("PrivacyLedger", ["budget", "filter"]),
         ("DPPrototypeClassifier", ["noise_multiplier", "prior", "classes", "ledger"]),
+        ("DPNeuralClassifier", ["module", "noise_multiplier", "max_grad_norm", "classes", "ledger"]),
         ("PublicEncoder", ["method", "n_components"]),
         ("PrivateQuery", ["utility", "release", "reference", "n_pool", "ledger"]),
         ("PrivateActiveLearner", ["estimator", "query_strategy", "X_training", "y_training", "ledger"]),

@@ -116,18 +116,17 @@ class Posterior:
         means = np.einsum("s,skd->kd", self.weights, self.means)
         rows = rows @ self.axes
         to_first, to_second = (rows - means[first]) / self.within, (rows - means[second]) / self.within
-        away = self.means - means
-        between = np.einsum("s,skd,sld->dkl", self.weights, away, away)
         parts = {}
         for name, part in self.covariances.items():
             covariance = np.einsum("s,sdkl->kld", self.weights, part)
-            if name == "transfer":
-                covariance = covariance + np.moveaxis(between, 0, -1)
             parts[name] = (
                 np.einsum("nd,nd->n", covariance[first, first], to_first**2)
                 + np.einsum("nd,nd->n", covariance[second, second], to_second**2)
                 - 2 * np.einsum("nd,nd->n", covariance[first, second], to_first * to_second)
             )
+        away = self.means - means
+        moved = np.einsum("nd,snd->ns", to_first, away[:, first]) - np.einsum("nd,snd->ns", to_second, away[:, second])
+        parts["transfer"] = parts["transfer"] + moved**2 @ self.weights
         parts["overlap"] = ((means[first] - means[second]) ** 2 / self.within).sum(axis=1)
         return parts
 

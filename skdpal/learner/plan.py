@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from skdpal.estimators.regime import LINEAR, USELESS, kappa
 from skdpal.privacy import Charge, PrivacyBudget, Schedule, Split, calibrate, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.validation import check_count, check_one_of
@@ -72,22 +73,22 @@ class StudyPlan:
         """
         if self.n_components is None:
             return math.nan
-        noise = self.noise_multiplier * math.sqrt(self.n_components * (self.rounds + 1))
-        return self.expected_labels / noise
+        releases = self.rounds + 1
+        return kappa([self.expected_labels / releases] * releases, self.noise_multiplier, self.n_components)
 
     @property
     def advice(self) -> str:
         """What κ promises, in one sentence."""
         if math.isnan(self.kappa):
             return "Pass n_components, the dimension of the embedding, to learn what accuracy to hope for."
-        if self.kappa < 2:
+        if self.kappa < USELESS:
             return (
                 f"κ = {self.kappa:.1f} is below 2: patients alone give no useful model; the public prior carries it. "
                 "Raise epsilon, label more, plan fewer rounds or embed in fewer dimensions."
             )
-        if self.kappa < 8:
+        if self.kappa < LINEAR:
             return f"κ = {self.kappa:.1f}, from 2 to 8: one release of prototypes is the right learner."
-        return f"κ = {self.kappa:.1f} is above 8: there is signal for more than prototypes."
+        return f"κ = {self.kappa:.1f} is above 8: there is signal for more than prototypes; try DPLinearClassifier."
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each release: who is in it, how noisy it is, what its patients pay."""

@@ -192,10 +192,13 @@ def mixture_coverage(seed, n_cohorts, stretch=1.0):
     """The same for the fitted prior weight, with truths drawn from the grid of settings."""
     rng, inside = np.random.default_rng(seed), 0
     for _ in range(n_cohorts):
-        shift = stretch * WITHIN * rng.choice(SHIFTS, p=np.divide(SHIFT_ODDS, sum(SHIFT_ODDS)))
-        spread = stretch * WITHIN * rng.choice(SPREADS, p=np.divide(SPREAD_ODDS, sum(SPREAD_ODDS)))
-        prior, truth, release = simulate(rng, shift, spread, noise=1.0)
-        inside += 0.025 < tail(infer([release], prior, WITHIN), truth) < 0.975
+        odds = (SHIFT_ODDS, SPREAD_ODDS) if stretch == 1 else (np.ones(len(SHIFTS)), np.ones(len(SPREADS)))
+        shift, spread = (
+            stretch * WITHIN * rng.choice(grid, p=np.divide(chances, sum(chances)))
+            for grid, chances in zip((SHIFTS, SPREADS), odds, strict=True)
+        )
+        prior, truth, release = simulate(rng, shift, spread + WITHIN / 10, noise=1.0)
+        inside += 0.025 < tail(infer([release], prior, WITHIN, public_counts=np.full(K, 10.0)), truth) < 0.975
     return inside, n_cohorts
 
 
@@ -320,7 +323,7 @@ def calibration_error(stated, right):
 
 
 def test_probabilities_are_calibrated():
-    stated, right = calibration(3, 4000)
+    stated, right = calibration(3, 2500)
     assert calibration_error(stated, right) < norm.isf(0.5e-6)
     bins = np.digitize(stated, [0.6, 0.7, 0.8, 0.9])
     error = sum(abs((right - stated)[bins == one].sum()) for one in range(5)) / len(stated)
@@ -328,4 +331,4 @@ def test_probabilities_are_calibrated():
 
 
 def test_overconfidence_is_caught():
-    assert calibration_error(*calibration(3, 4000, believed=0.5)) > norm.isf(0.5e-6)
+    assert calibration_error(*calibration(3, 2500, believed=0.5)) > norm.isf(0.5e-6)
