@@ -75,8 +75,9 @@ class DPLinearClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
     Notes
     -----
     Charged: `events.gaussian(noise_multiplier)` by each `fit` and `partial_fit`, before X is read: T steps, each of
-    multiplier noise_multiplier √T, are one Gaussian release of μ = 1/noise_multiplier (Dong, Roth and Su 2022). `predict` and `predict_proba` are free. Rows longer than 1 are scaled to length 1. All rows of a
-    patient are summed, then clipped (Abadi et al. 2016); few, large, full-batch steps suit a few hundred patients.
+    multiplier noise_multiplier √T, are one Gaussian release of μ = 1/noise_multiplier (Dong, Roth and Su 2022).
+    `predict` and `predict_proba` are free. Rows longer than 1 are scaled to length 1. All rows of a patient are
+    summed, then clipped (Abadi et al. 2016); few, large, full-batch steps suit a few hundred patients.
 
     Examples
     --------
@@ -84,7 +85,7 @@ class DPLinearClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
     >>> X = np.random.default_rng(0).normal(size=(600, 4)) / 4
     >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
     >>> model = skdpal.DPLinearClassifier(noise_multiplier=2.2, classes=[0, 1], ledger=ledger)
-    >>> model = model.fit(X, X[:, 0] > 0, record_ids=range(600))
+    >>> model = model.fit(X, (X[:, 0] > 0).astype(int), record_ids=range(600))
     >>> model.steps_, model.predict_proba(X).shape
     (16, (600, 2))
     """

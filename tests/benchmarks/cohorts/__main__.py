@@ -75,35 +75,48 @@ def _codes(bench: Bench) -> np.ndarray:
     return np.searchsorted(bench.split.classes, bench.split.y)
 
 
-def _peers(name: str, tables: list[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """diffprivlib on the same rows."""
+def _start_peers(name: str, tables: list[dict[str, np.ndarray]], folder: Path) -> subprocess.Popen[bytes] | None:
+    """Let diffprivlib run on the same rows, beside the next cohort."""
     python = ROOT / "build" / "peers" / "bin" / "python"
     if not python.exists():
         print("no build/peers: diffprivlib is left out")
+        return None
+    arrays = {key: np.array([table[key] for table in tables]) for key in ("embedding", "y")}
+    genes = np.array([table["genes"][:, :100] for table in tables]) * 10**0.5  # a hundred of a thousand
+    norms = np.maximum(np.linalg.norm(genes, axis=2, keepdims=True), 1.0)
+    np.savez(
+        folder / f"{name}.npz", **arrays, genes=genes / norms, sizes=load_cohort(name).possible_sizes, epsilons=EPSILONS
+    )
+    script = Path(__file__).with_name("peers.py")
+    return subprocess.Popen([python, script, folder / f"{name}.npz", folder / f"{name}.csv"])
+
+
+def _peers(name: str, running: subprocess.Popen[bytes] | None, folder: Path) -> list[dict[str, Any]]:
+    """What diffprivlib found."""
+    if running is None:
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "rows.npz", Path(folder) / "peers.csv"
-        arrays = {key: np.array([table[key] for table in tables]) for key in ("embedding", "y")}
-        genes = np.array([table["genes"][:, :100] for table in tables]) * 10**0.5  # a hundred of a thousand
-        norms = np.maximum(np.linalg.norm(genes, axis=2, keepdims=True), 1.0)
-        sizes = load_cohort(name).possible_sizes
-        np.savez(source, **arrays, genes=genes / norms, sizes=sizes, epsilons=EPSILONS)
-        subprocess.run([python, Path(__file__).with_name("peers.py"), source, target], check=True)
-        return pd.read_csv(target).to_dict("records")
+    if running.wait():
+        raise RuntimeError(f"diffprivlib failed on {name}.")
+    return pd.read_csv(folder / f"{name}.csv").to_dict("records")
 
 
 def main() -> None:
     """Run cohort by cohort, print, write."""
     quick = "--quick" in sys.argv
     names, n_splits = (("srbct", "acc", "fusion"), 5) if quick else (tuple(COHORTS), 100)
-    frames = []
-    for name in names:
-        neural = [name in NEURAL["cohorts"] and seed < NEURAL["splits"] for seed in range(n_splits)]
-        jobs = (delayed(run)(name, seed, neural=flag) for seed, flag in enumerate(neural))
-        results = Parallel(n_jobs=2)(jobs)
-        rows = [row for part, _ in results for row in part] + _peers(name, [table for _, table in results])
-        frames.append(summarise(pd.DataFrame(rows)).assign(cohort=name))
-        print(frames[-1].query("epsilon == 2.0").round(3).to_string(index=False), flush=True)
+    found, peers, frames = {}, {}, []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name in names:
+            neural = [name in NEURAL["cohorts"] and seed < NEURAL["splits"] for seed in range(n_splits)]
+            results = Parallel(n_jobs=2)(delayed(run)(name, seed, neural=flag) for seed, flag in enumerate(neural))
+            found[name] = [row for part, _ in results for row in part]
+            peers[name] = _start_peers(name, [table for _, table in results], folder)
+            print(f"{name}: done", flush=True)
+        for name in names:
+            rows = pd.DataFrame(found[name] + _peers(name, peers[name], folder))
+            frames.append(summarise(rows).assign(cohort=name))
+            print(frames[-1].query("epsilon == 2.0").round(3).to_string(index=False), flush=True)
     table = pd.concat(frames, ignore_index=True)
     table = table[["cohort", *table.columns.drop("cohort")]]
     if not quick:

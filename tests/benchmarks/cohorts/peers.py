@@ -11,19 +11,20 @@ import numpy as np
 from diffprivlib.models import GaussianNB, LogisticRegression
 
 
-def learners(epsilon, n_features):
-    """By name; rows are in the unit ball, which is public."""
-    bounds = (-np.ones(n_features), np.ones(n_features))
-    return {
-        "diffprivlib logistic regression": lambda: LogisticRegression(epsilon=epsilon, data_norm=1.0, max_iter=500),
-        "diffprivlib naive Bayes": lambda: GaussianNB(epsilon=epsilon, bounds=bounds),
-    }
+def learners(epsilon, n_embedded):
+    """Name, space and maker; rows are in the unit ball, which is public."""
+    bounds = (-np.ones(n_embedded), np.ones(n_embedded))
+    return [
+        ("logistic regression", "embedding", lambda: LogisticRegression(epsilon=epsilon, data_norm=1.0, max_iter=500)),
+        ("logistic regression", "genes", lambda: LogisticRegression(epsilon=epsilon, data_norm=1.0, max_iter=500)),
+        ("naive Bayes", "embedding", lambda: GaussianNB(epsilon=epsilon, bounds=bounds)),
+    ]
 
 
 def main(source, target):
     """Every table of rows, split, n and ε."""
     warnings.simplefilter("ignore")
-    data = np.load(source)
+    data = dict(np.load(source))
     with open(target, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "n", "epsilon", "method", "accuracy"])
@@ -31,10 +32,9 @@ def main(source, target):
             y = data["y"][split]
             for n in data["sizes"]:
                 for epsilon in data["epsilons"]:
-                    for space in ("embedding", "genes"):
-                        X = data[space][split]
-                        for name, make in learners(epsilon, X.shape[1]).items():
-                            writer.writerow([split, n, epsilon, f"{name} on {space}", accuracy(make(), X, y, n)])
+                    for name, space, make in learners(epsilon, data["embedding"].shape[2]):
+                        value = accuracy(make(), data[space][split], y, n)
+                        writer.writerow([split, n, epsilon, f"diffprivlib {name} on {space}", value])
 
 
 def accuracy(model, X, y, n):
