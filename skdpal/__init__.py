@@ -19,7 +19,9 @@ _LATE = {
     "DPPrototypeClassifier": "skdpal.estimators",
     "PrivateActiveLearner": "skdpal.learner",
     "PrivateQuery": "skdpal.query",
+    "PrivateSearchCV": "skdpal.model_selection",
     "PublicEncoder": "skdpal.estimators",
+    "PublicSearchCV": "skdpal.model_selection",
     "plan_study": "skdpal.learner",
 }
 _MODULES = ("audit", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")

@@ -182,5 +182,6 @@ class PatientFactors:
 
 def row_squares(values: torch.Tensor) -> torch.Tensor:
     """Squared norms of rows in float64; infinite for a row that is longer than 1e15, so that it adds nothing."""
-    squares = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square()
+    parts = values.split(2**16, dim=1)  # there can be millions of columns, too many to copy in double precision
+    squares = sum(torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square() for part in parts)
     return squares.where(squares <= _LONGEST**2, torch.full_like(squares, torch.inf))

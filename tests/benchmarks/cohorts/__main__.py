@@ -37,24 +37,24 @@ def run(name: str, seed: int, *, neural: bool) -> tuple[list[dict[str, Any]], di
     """All methods on one split, and the same rows for the peers."""
     cohort = load_cohort(name)
     bench, rows = Bench(cohort, cohort.split(seed)), []
-    X, y = bench.split.X, bench.split.y
+    y = bench.split.y
 
     def note(n: int, epsilon: float, method: str, predict: Any) -> None:
-        accuracy = float((np.asarray(predict(X[n:])) == y[n:]).mean())
+        accuracy = float((np.asarray(predict(slice(n, None))) == y[n:]).mean())
         rows.append({"split": seed, "n": n, "epsilon": epsilon, "method": method, "accuracy": accuracy})
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrivacyLeakWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
         for n in cohort.possible_sizes:
-            note(n, np.nan, "largest class", lambda some: np.full(len(some), _largest(y)))
+            note(n, np.nan, "largest class", lambda places: np.full(len(y[places]), _largest(y)))
             for epsilon in EPSILONS:
                 for method, fit in METHODS.items():
                     with simulation(seed):  # each starts its own, so that none moves another's noise
                         note(n, epsilon, method, fit(bench, n, noise_of(epsilon)))
         if neural:
             _networks(bench, seed, note)
-    return rows, {"embedding": bench.embedding(24)[0].transform(X), "genes": bench.genes(X), "y": _codes(bench)}
+    return rows, {"embedding": bench.embedding(24)[0], "genes": bench.genes, "y": _codes(bench)}
 
 
 def _networks(bench: Bench, seed: int, note: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from skdpal.estimators.regime import recommended_components
 from skdpal.privacy import calibrate, events
 from tests.benchmarks.cohorts.cohorts import Cohort, Split
 
-__all__ = ["DELTA", "METHODS", "ROUNDS", "Bench", "noise_of"]
+__all__ = ["DELTA", "METHODS", "ROUNDS", "Bench", "Predict", "noise_of"]
 
 DELTA = 1e-5
 ROUNDS = 4  # of the usual pipeline
@@ -36,84 +36,83 @@ class Bench:
 
     cohort: Cohort
     split: Split
-    encoders: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    spaces: dict[int, tuple[np.ndarray, np.ndarray, Any]] = field(default_factory=dict)
 
-    def embedding(self, n_components: int) -> tuple[PublicEncoder, Any]:
-        """Encoder and prior of a dimension that was chosen in public."""
+    def embedding(self, n_components: int) -> tuple[np.ndarray, np.ndarray, Any]:
+        """All patients and all public rows, embedded in a dimension that was chosen in public; the prior."""
         public = self.split.X_public, self.split.y_public
         n_components = min(n_components, len(public[0]) - 1, public[0].shape[1])
-        if n_components not in self.encoders:
+        if n_components not in self.spaces:
             encoder = PublicEncoder(n_components=n_components, sample_scaling=self.cohort.sample_scaling).fit(*public)
-            prior = DPPrototypeClassifier.prior_from_public(encoder.transform(public[0]), public[1])
-            self.encoders[n_components] = encoder, prior
-        return self.encoders[n_components]
+            rows = encoder.transform(public[0])
+            prior = DPPrototypeClassifier.prior_from_public(rows, public[1])
+            self.spaces[n_components] = encoder.transform(self.split.X), rows, prior
+        return self.spaces[n_components]
 
-    def informed(self, n: int, noise: float) -> tuple[PublicEncoder, Any]:
-        """The dimension that the public rule recommends with a prior."""
+    def informed(self, n: int, noise: float) -> tuple[np.ndarray, np.ndarray, Any]:
+        """The same in the dimension that the public rule recommends with a prior."""
         return self.embedding(recommended_components(n, noise, n_public=len(self.split.y_public)))
 
-    def genes(self, rows: np.ndarray) -> np.ndarray:
-        """Genes of the largest public variance, in public units, in the unit ball: what a user does without an encoder."""
+    @cached_property
+    def genes(self) -> np.ndarray:
+        """Patients by genes of the largest public variance, in public units, about in the unit ball: without an encoder."""
         public = self.split.X_public
         keep = np.argsort(-public.var(axis=0), kind="stable")[:GENES]
-        scaled = (rows[:, keep] - public[:, keep].mean(axis=0)) / np.maximum(public[:, keep].std(axis=0), 1e-9)
+        scaled = (self.split.X[:, keep] - public[:, keep].mean(axis=0)) / np.maximum(public[:, keep].std(axis=0), 1e-9)
         return scaled / np.sqrt(len(keep))
 
 
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[slice], np.ndarray]  # of patients, by their places
 
 
 def _prototypes(bench: Bench, n: int, noise: float) -> Predict:
-    encoder, prior = bench.informed(n, noise)
-    model = DPPrototypeClassifier(noise, prior).fit(encoder.transform(bench.split.X[:n]), bench.split.y[:n])
-    return lambda rows: model.predict(encoder.transform(rows))
+    rows, _, prior = bench.informed(n, noise)
+    model = DPPrototypeClassifier(noise, prior).fit(rows[:n], bench.split.y[:n])
+    return lambda places: model.predict(rows[places])
 
 
 def _public(bench: Bench, n: int, noise: float) -> Predict:
     """The same model before any patient: a release about nobody."""
-    encoder, prior = bench.informed(n, noise)
+    rows, _, prior = bench.informed(n, noise)
     nothing = Release(np.zeros_like(prior.means), np.zeros(len(prior.means)), 1.0, 0.0)
     model = DPPrototypeClassifier(noise, prior).restore([nothing])
-    return lambda rows: model.predict(encoder.transform(rows))
+    return lambda places: model.predict(rows[places])
 
 
 def _no_prior(bench: Bench, n: int, noise: float) -> Predict:
-    encoder, _ = bench.embedding(recommended_components(n, noise, most=24))
-    model = DPPrototypeClassifier(noise, classes=bench.split.classes)
-    model.fit(encoder.transform(bench.split.X[:n]), bench.split.y[:n])
-    return lambda rows: model.predict(encoder.transform(rows))
+    rows, _, _ = bench.embedding(recommended_components(n, noise, most=24))
+    model = DPPrototypeClassifier(noise, classes=bench.split.classes).fit(rows[:n], bench.split.y[:n])
+    return lambda places: model.predict(rows[places])
 
 
 def _linear(bench: Bench, n: int, noise: float) -> Predict:
-    encoder, prior = bench.informed(n, noise)
-    model = DPLinearClassifier(noise, prior).fit(encoder.transform(bench.split.X[:n]), bench.split.y[:n])
-    return lambda rows: model.predict(encoder.transform(rows))
+    rows, _, prior = bench.informed(n, noise)
+    model = DPLinearClassifier(noise, prior).fit(rows[:n], bench.split.y[:n])
+    return lambda places: model.predict(rows[places])
 
 
 def _linear_alone(bench: Bench, n: int, noise: float) -> Predict:
-    encoder, _ = bench.embedding(recommended_components(n, noise, most=24))
-    model = DPLinearClassifier(noise, classes=bench.split.classes)
-    model.fit(encoder.transform(bench.split.X[:n]), bench.split.y[:n])
-    return lambda rows: model.predict(encoder.transform(rows))
+    rows, _, _ = bench.embedding(recommended_components(n, noise, most=24))
+    model = DPLinearClassifier(noise, classes=bench.split.classes).fit(rows[:n], bench.split.y[:n])
+    return lambda places: model.predict(rows[places])
 
 
 def _usual(bench: Bench, n: int, noise: float) -> Predict:
-    """DP-SGD on genes, retrained on all labels in each of four rounds; everybody pays for every round.
+    """DP gradient descent on genes, retrained on all labels in each of four rounds; everybody pays for every round.
 
     Full batches, ten steps, logistic regression: the least that such a pipeline does. Only the last model judges.
     """
     model = DPLinearClassifier(noise * ROUNDS**0.5, classes=bench.split.classes, steps=10)
-    model.fit(bench.genes(bench.split.X[:n]), bench.split.y[:n])
-    return lambda rows: model.predict(bench.genes(rows))
+    model.fit(bench.genes[:n], bench.split.y[:n])
+    return lambda places: model.predict(bench.genes[places])
 
 
 def _pooled(bench: Bench, n: int, noise: float) -> Predict:
     """No privacy: logistic regression on public rows and patients together."""
-    encoder, _ = bench.informed(n, noise)
-    rows = encoder.transform(np.vstack([bench.split.X_public, bench.split.X[:n]]))
+    rows, public, _ = bench.informed(n, noise)
     model = LogisticRegression(C=10.0, max_iter=1000)
-    model.fit(rows, np.concatenate([bench.split.y_public, bench.split.y[:n]]))
-    return lambda new: model.predict(encoder.transform(new))
+    model.fit(np.vstack([public, rows[:n]]), np.concatenate([bench.split.y_public, bench.split.y[:n]]))
+    return lambda places: model.predict(rows[places])
 
 
 METHODS: dict[str, Callable[[Bench, int, float], Predict]] = {

@@ -12,7 +12,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.benchmarks.cohorts.methods import DELTA, ROUNDS, Bench
+from tests.benchmarks.cohorts.methods import DELTA, ROUNDS, Bench, Predict
 
 __all__ = ["NETWORKS"]
 
@@ -44,16 +44,16 @@ def _train(rows: np.ndarray, codes: np.ndarray, n_classes: int, epsilon: float, 
     return network.eval()
 
 
-def _network(fits: int) -> Callable[[Bench, int, float, int], Callable[[np.ndarray], np.ndarray]]:
-    def fit(bench: Bench, n: int, epsilon: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+def _network(fits: int) -> Callable[[Bench, int, float, int], Predict]:
+    def fit(bench: Bench, n: int, epsilon: float, seed: int) -> Predict:
         split = bench.split
         codes = np.searchsorted(split.classes, split.y[:n])
-        scale = np.sqrt(bench.genes(split.X_public).shape[1])  # back to unit variance, as networks like it
-        network = _train(bench.genes(split.X[:n]) * scale, codes, len(split.classes), epsilon, fits, seed)
+        rows = bench.genes * np.sqrt(bench.genes.shape[1])  # back to unit variance, as networks like it
+        network = _train(rows[:n], codes, len(split.classes), epsilon, fits, seed)
 
-        def predict(rows: np.ndarray) -> np.ndarray:
+        def predict(places: slice) -> np.ndarray:
             with torch.no_grad():
-                scores = network(torch.tensor(bench.genes(rows) * scale, dtype=torch.float32))
+                scores = network(torch.tensor(rows[places], dtype=torch.float32))
             return split.classes[scores.argmax(dim=1).numpy()]
 
         return predict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["CEILINGS", "LOWEST", "OURS", "gaps", "summarise"]
+__all__ = ["CEILINGS", "LOWEST", "OURS", "gaps", "markdown", "summarise"]
 
 OURS = "prototypes, public prior"
 LOWEST = "usual pipeline"
@@ -42,3 +42,30 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
     result["gap_closed"] = (result["ours"] - result["lowest"]) / (result["ceiling"] - result["lowest"])
     result["loss"] = result[["public", "no_prior"]].max(axis=1) - result["ours"]
     return result.reset_index()
+
+
+def markdown(table: pd.DataFrame, epsilon: float = 2.0) -> str:
+    """The table of docs/benchmarks.md: a row for each cohort and n, accuracy with its standard error."""
+    part = table[table["epsilon"] == epsilon]
+    names = {
+        "usual": LOWEST,
+        "diffprivlib": "diffprivlib logistic regression on embedding",
+        "no prior": "prototypes, no prior",
+        "public alone": "public model alone",
+        "**skdpal**": OURS,
+        "no privacy": None,
+    }
+    closed = gaps(table).set_index(["cohort", "n", "epsilon"])["gap_closed"]
+    lines = [f"| cohort | n | {' | '.join(names)} | gap closed |", "|---" * (len(names) + 3) + "|"]
+    for (cohort, n), cell in part.groupby(["cohort", "n"], sort=False):
+        values = cell.set_index("method")
+        best = values.loc[list(CEILINGS), "accuracy"].idxmax()
+        shown = [_cell(values, method or best) for method in names.values()]
+        lines.append(f"| {cohort} | {n} | {' | '.join(shown)} | {closed[cohort, n, epsilon]:.2f} |")
+    return "\n".join(lines)
+
+
+def _cell(values: pd.DataFrame, method: str) -> str:
+    if method not in values.index:
+        return ""
+    return f"{values.loc[method, 'accuracy']:.3f} ({values.loc[method, 'standard_error']:.3f})"
