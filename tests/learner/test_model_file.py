@@ -69,5 +69,13 @@ def test_the_size_of_the_file_follows_from_public_shapes(n_rows, encoder, simula
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", schema=99)
-    with pytest.raises(ValueError, match=r"schema 1.*Update skdpal"):
+    with pytest.raises(ValueError, match=r"schema 2.*Update skdpal"):
         load_model(tmp_path / "other.npz")
+
+
+def test_a_neural_encoder_is_refused(tmp_path):
+    from types import SimpleNamespace
+
+    with pytest.raises(ValueError, match='method="whitened-pca"'):
+        save_model(tmp_path / "model.npz", SimpleNamespace(method="neural"), None)
+    assert not list(tmp_path.iterdir())

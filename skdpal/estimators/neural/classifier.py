@@ -99,8 +99,7 @@ class DPNeuralClassifier(
     Examples
     --------
     >>> import numpy as np, skdpal
-    >>> from skdpal.estimators.neural.net import PublicTermsNet
-    from skdpal.estimators.neural.modules import GenomicClassifier
+    >>> from skdpal.estimators.neural.modules import GenomicClassifier
     >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
     >>> model = skdpal.DPNeuralClassifier(
     ...     GenomicClassifier, noise_multiplier=10.0, classes=[0, 1], ledger=ledger, module__widths=(16, 8))
