@@ -102,7 +102,7 @@ class DPNeuralClassifier(
     >>> from skdpal.estimators.neural.modules import GenomicClassifier
     >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
     >>> model = skdpal.DPNeuralClassifier(
-    ...     GenomicClassifier, noise_multiplier=10.0, classes=[0, 1], ledger=ledger, module__widths=(16, 8))
+    ...     GenomicClassifier, noise_multiplier=10.0, classes=[False, True], ledger=ledger, module__widths=(16, 8))
     >>> X = np.random.default_rng(0).normal(size=(30, 50))
     >>> model.fit(X, X[:, 0] > 0, record_ids=range(30)).predict_proba(X).shape
     (30, 2)
