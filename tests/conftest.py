@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+collect_ignore = ["benchmarks/cohorts/peers.py"]  # it runs in an environment of its own
+
 # one thread each: two workers with two threads on two cores wait for each other (before numpy is imported)
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")

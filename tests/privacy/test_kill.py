@@ -74,7 +74,7 @@ def test_planted_losses_are_caught():
 
 def killing(*arguments):
     """What this file, run as a script, reports."""
-    command = [sys.executable, "-W", "error", __file__, *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-W", "ignore:κ = n μ:UserWarning", __file__, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -22,6 +22,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 
 from skdpal import DPPrototypeClassifier
+from skdpal.model_selection import public_scorer
 from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, calibrate, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 
@@ -112,7 +113,7 @@ def model_of(ledger, **changes):
 
 def search(model):
     grid = {"prior_weight": ["fitted", 5.0]}
-    GridSearchCV(model, grid, cv=KFold(3), scoring="accuracy", n_jobs=2, error_score="raise").fit(X, Y)
+    GridSearchCV(model, grid, cv=KFold(3), scoring=public_scorer("accuracy"), n_jobs=2, error_score="raise").fit(X, Y)
 
 
 def bag(model):
@@ -120,7 +121,7 @@ def bag(model):
 
 
 def cross_validate(model):
-    cross_val_score(model, X, Y, cv=KFold(4), scoring="accuracy", n_jobs=2, error_score="raise")
+    cross_val_score(model, X, Y, cv=KFold(4), scoring=public_scorer("accuracy"), n_jobs=2, error_score="raise")
 
 
 def fit_there(model):
@@ -235,7 +236,7 @@ def racing(rounds):
 
 def script(*arguments):
     """What this file, run as a script, reports."""
-    command = [sys.executable, "-W", "error", __file__, *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-W", "ignore:κ = n μ:UserWarning", __file__, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 
 from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger, PublicEncoder
+from skdpal.model_selection import public_scorer
 
 
 @pytest.fixture
@@ -80,7 +81,9 @@ def test_pipelines_and_searches_leave_encoder_and_prior_as_they_were(srbct, embe
     before = [embedded.encoder.components_.copy(), embedded.encoder.mean_.copy(), embedded.prior.means.copy()]
     pipeline.fit(srbct.X, srbct.y)
     grid = {"dpprototypeclassifier__noise_multiplier": [3.0, 6.0]}
-    search = GridSearchCV(pipeline, grid, cv=KFold(3), scoring="accuracy", n_jobs=n_jobs, error_score="raise")
+    search = GridSearchCV(
+        pipeline, grid, cv=KFold(3), scoring=public_scorer("accuracy"), n_jobs=n_jobs, error_score="raise"
+    )
     search.fit(srbct.X, srbct.y)
     assert search.best_estimator_[0].transform(srbct.X) == pytest.approx(embedded.X)
     assert pipeline[0] is embedded.encoder
