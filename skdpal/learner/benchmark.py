@@ -17,7 +17,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from skdpal.datasets import load_srbct
-from skdpal.estimators import DPPrototypeClassifier, PublicEncoder, PublicPrior
+from skdpal.estimators import DPPrototypeClassifier, PublicEncoder, PublicPrior, Release
 from skdpal.learner.active_learner import PrivateActiveLearner
 from skdpal.learner.plan import StudyPlan
 from skdpal.privacy import PrivacyLeakWarning, PrivacyLedger
@@ -94,19 +94,11 @@ def _one_shot(
     return model.fit(setting.X[labelled], setting.y[labelled]), len(labelled)
 
 
-class _PublicModel:
-    """Nearest public class mean."""
-
-    def __init__(self, prior: PublicPrior) -> None:
-        self.prior = prior
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        distances = ((X[:, None] - self.prior.means) ** 2).sum(axis=2)
-        return self.prior.classes[np.argmin(distances, axis=1)]
-
-
 def _public(setting: _Setting, split: _Split) -> tuple[Any, int]:
-    return _PublicModel(setting.prior), 0
+    """The classifier before any patient: a release about nobody."""
+    prior = setting.prior
+    nothing = Release(np.zeros_like(prior.means), np.zeros(len(prior.means)), 1.0, 0.0)
+    return DPPrototypeClassifier(1.0, prior).restore([nothing]), 0
 
 
 def _usual(setting: _Setting, split: _Split, *, prior: bool = False) -> tuple[Any, int]:
