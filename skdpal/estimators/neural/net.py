@@ -15,6 +15,7 @@ from skorch import NeuralNetClassifier
 from skdpal.estimators.neural.adapters import adapt, freeze
 from skdpal.estimators.neural.callbacks import check_callbacks
 from skdpal.estimators.neural.trainer import Seeded
+from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.validation import check_count, check_finite
 
 __all__ = ["PublicTermsNet"]
@@ -82,7 +83,9 @@ class PublicTermsNet(NeuralNetClassifier):
 
     def fit_loop(self, X: Any, y: Any = None, epochs: Any = None, **fit_params: Any) -> Self:
         """Refused: `fit` and `partial_fit` charge, skorch's own loop does not."""
-        raise NotImplementedError("DPNeuralClassifier trains by fit and partial_fit only, which charge the ledger.")
+        raise LedgerError(
+            f"{type(self).__name__} trains by fit and partial_fit only, which charge the ledger. Call one of these instead."
+        )
 
     train_step = train_step_single = run_single_epoch = validation_step = fit_loop
 

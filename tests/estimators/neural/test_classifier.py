@@ -214,7 +214,7 @@ def test_callbacks_get_no_patients(ledger):
 def test_the_public_loop_of_skorch_is_closed(ledger):
     model = net(ledger=ledger).fit(X, Y)
     for closed in (model.fit_loop, model.train_step, model.run_single_epoch, model.validation_step):
-        with pytest.raises(NotImplementedError, match="charge the ledger"):
+        with pytest.raises(LedgerError, match="charge the ledger"):
             closed(X, Y)
 
 
