@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from skdpal.estimators.display import BudgetDisplay
@@ -211,6 +211,14 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
             digest.update(cohort.sums.tobytes() + cohort.counts.tobytes())
         return digest.hexdigest()
 
+    def public_model(self) -> Self | None:
+        """The classifier before any patient, from the prior alone; None without a prior. Nothing is charged."""
+        if self.prior is None:
+            return None
+        means = np.asarray(self.prior.means)
+        nothing = Release(np.zeros_like(means), np.zeros(len(means)), 1.0, 0.0)
+        return clone(self).set_params(ledger=None).restore([nothing])
+
     def restore(self, releases: Sequence[Release]) -> Self:
         """Take up what was released earlier, as from a file; no patient is read and nothing is charged.
 
@@ -263,6 +271,8 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
             return table.reshape(len(rows), len(known) * (rows.shape[1] + 1))
 
         flat = release(contributions, mechanism, ledger, label, record_ids=patients.ids)
+        if flat.size != len(known) * (rows.shape[1] + 1):
+            raise ValueError("Expected X with the columns of the stored release. Embed with the same PublicEncoder.")
         table = flat.reshape(len(known), -1)
         new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), patients.expected_records)
         return self._conclude([new] if first else [*self.releases_, new], known, weight, fractions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,9 +12,11 @@ from modAL.models import ActiveLearner
 from modAL.utils.data import retrieve_rows
 from sklearn.base import clone
 
+from skdpal.privacy import PriceWarning, Selection, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import identify
 from skdpal.query import PrivateQuery
+from skdpal.query.rounds import Round, largest_of
 
 __all__ = ["PrivateActiveLearner"]
 
@@ -38,6 +42,10 @@ class PrivateActiveLearner(ActiveLearner):
         The patients of X_training.
     bootstrap_init, on_transformed : bool, default=False
         modAL's; only False is private.
+    amplified : bool, default=False
+        Pay for each hidden round as for a Poisson sample, by the pool and before the split, which needs less noise
+        (docs/trusted_kernel.md, Theorem A). For ledgers of filter "planned" or "renyi", acceptance by probability and a
+        public `n_pool`; the new accounts cannot be charged again.
     **fit_kwargs
         Passed to the estimator's `fit`.
 
@@ -50,7 +58,10 @@ class PrivateActiveLearner(ActiveLearner):
 
     Notes
     -----
-    Charged: the event of the estimator, by the start and by each `teach`, also for zero rows. `query` is free.
+    Charged: the event of the estimator, by the start and by each `teach`, also for zero rows; a hidden `query` is free.
+    On the same ledger, the same verb in the same place of the sequence is the same question: the stored release comes
+    back and nobody pays, also after a restart. A corrected label therefore changes nothing until a new cohort, or
+    ``only_new=False``, pays for it.
 
     Examples
     --------
@@ -82,6 +93,8 @@ class PrivateActiveLearner(ActiveLearner):
         record_ids: Any = None,
         bootstrap_init: bool = False,
         on_transformed: bool = False,
+        *,
+        amplified: bool = False,
         **fit_kwargs: Any,
     ) -> None:
         if not isinstance(query_strategy, PrivateQuery):
@@ -107,8 +120,11 @@ class PrivateActiveLearner(ActiveLearner):
         self.bootstrap_init = bootstrap_init
         self.on_transformed = on_transformed
         self.force_all_finite = True
+        self.amplified = amplified
         self.X_training = self.y_training = None
-        self._asked: int | None = None
+        self._ids: list[str] | None = []
+        self._expected = 0.0  # patients so far, in public
+        self._taught = 0
         if X_training is not None:
             self.fit(X_training, y_training, record_ids=record_ids, **fit_kwargs)
 
@@ -125,10 +141,16 @@ class PrivateActiveLearner(ActiveLearner):
             The patients.
         """
         self._refuse_bootstrap(bootstrap)
-        self.ledger.require_branch(self.estimator.privacy_event(), "fit of the starting cohort", POOL)
+        start = "cohort/start"
+        self._require("fit of the starting cohort", start, None)
         ids = identify(X, record_ids)
+        if start in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {start}:
+            raise ValueError(
+                f"Expected the patients of {start!r}, which learnt before. Pass the same ones, or make a new ledger."
+            )
         fit_kwargs.setdefault("expected_records", len(set(ids)))
-        self._learn("fit", X, y, "cohort/start", ids, fit_kwargs)
+        self._learn("fit", X, y, start, None, ids, fit_kwargs)
+        self._expected = float(fit_kwargs["expected_records"])
         return self
 
     def query(self, X_pool: Any, n_instances: int = 3, **query_kwargs: Any) -> tuple[Any, Any]:
@@ -147,7 +169,6 @@ class PrivateActiveLearner(ActiveLearner):
             If the `teach` to come is not affordable; see `PrivateQuery`.
         """
         indices = self.query_strategy(self, X_pool, n_instances=n_instances, **query_kwargs)
-        self._asked = n_instances
         return indices, retrieve_rows(X_pool, indices)
 
     def teach(
@@ -173,32 +194,64 @@ class PrivateActiveLearner(ActiveLearner):
         bootstrap : bool, default=False
             Only False is private.
         only_new : bool, default=True
-            Only True pays once: what earlier cohorts released is kept and combined.
+            True pays once: what earlier cohorts released is kept and combined. False learns from everybody again, which
+            charges everybody again; a warning says what it costs.
         record_ids : sequence, optional
             The patients; as given to `query`.
         expected_records : float, optional
             Public expectation of their number. Default: `n_instances` of the query before.
+
+        Warns
+        -----
+        PriceWarning
+            With ``only_new=False``: the price, for whom, and what paying once would have cost.
         """
         self._refuse_bootstrap(bootstrap)
-        if not only_new:
-            raise ValueError(
-                "Expected only_new=True: learning from everybody again would charge everybody again, and the "
-                "estimator keeps what earlier cohorts released. To retrain anyway, fit a new estimator on account 'cohort'."
-            )
-        number = sum(leaf.startswith("cohort/round-") for leaf in self.ledger.accounts()) + 1
-        self.ledger.require_branch(self.estimator.privacy_event(expected_records), f"teach (round {number})", POOL)
+        this = self.query_strategy.round_of(self)
+        account = f"cohort/round-{self._taught + 1}"
+        if only_new:
+            self._require(f"teach (round {self._taught + 1})", account, self._selection(this))
+        else:
+            self._require_everybody()
         ids = identify(X, record_ids)
         if len(y) != len(ids):
             raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
-        keep = [at for at, leaf in enumerate(self.ledger.accounts_of(ids)) if leaf == POOL]
+        keep = [at for at, leaf in enumerate(self.ledger.accounts_of(ids)) if leaf in (this.source, account)]
         if expected_records is None:
-            expected_records = self._asked
+            expected_records = self.ledger.rounds().get(this.label, {}).get("wanted")
         fit_kwargs["expected_records"] = expected_records
         X, y, ids = retrieve_rows(X, keep), np.asarray(y)[keep], [ids[at] for at in keep]
         if not keep and isinstance(X, list):  # a list of nobody does not know how many columns it has
             X = np.empty((0, getattr(self.estimator, "n_features_in_", 0)))
-        self._learn("partial_fit", X, y, f"cohort/round-{number}", ids, fit_kwargs)
-        self._asked = None
+        if only_new:
+            self._learn("partial_fit", X, y, account, this, ids, fit_kwargs)
+        else:
+            self._retrain(X, y, account, this, ids, fit_kwargs)
+        self._expected += float(len(set(ids)) if expected_records is None else expected_records)
+        self._taught += 1
+
+    def require_teach(self, n_instances: int, largest: float | None, selection: Sequence[Any] = ()) -> None:
+        """Raise `BudgetExhausted` unless a selection, and then the next `teach`, are affordable; write nothing.
+
+        Parameters
+        ----------
+        n_instances : int
+            Labels wanted.
+        largest : float or None
+            The highest chance of acceptance; of an amplified round.
+        selection : sequence of Event
+            What choosing costs.
+        """
+        number = self._taught + 1
+        rate = self._rate(largest)
+        this = self.query_strategy.round_of(self)
+        words = f"query for about {n_instances} labels, whose teach (round {number})"
+        if selection:
+            event = events.composed([*selection, self.estimator.privacy_event(n_instances)])
+            if this.label not in self.ledger.rounds():  # else it may have been paid
+                self.ledger.require(event, words, this.source if this.source in self.ledger.accounts() else POOL)
+            return
+        self._require(words, f"cohort/round-{number}", Selection(this.label, rate))
 
     def score(self, X: Any, y: Any, *, public: bool = False, **score_kwargs: Any) -> float:
         """Exact accuracy; declare `public=True` for public data, else the certificate becomes void."""
@@ -206,29 +259,110 @@ class PrivateActiveLearner(ActiveLearner):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As in scikit-learn, without patients."""
-        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed")
+        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed", "amplified")
         return {name: getattr(self, name) for name in own}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "X_training": None, "y_training": None}
+        return {**self.__dict__, "X_training": None, "y_training": None, "_ids": None}
 
     def __sklearn_clone__(self) -> Self:
-        return type(self)(clone(self.estimator), self.query_strategy, ledger=self.ledger)
+        return type(self)(clone(self.estimator), self.query_strategy, ledger=self.ledger, amplified=self.amplified)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         return f"PrivateActiveLearner({type(self.estimator).__name__}, {self.query_strategy!r}, {self.ledger!r})"
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _learn(self, verb: str, X: Any, y: Any, account: str, ids: list[str], fit_kwargs: dict[str, Any]) -> None:
+    def _learn(
+        self, verb: str, X: Any, y: Any, account: str, this: Round | None, ids: list[str], fit_kwargs: dict[str, Any]
+    ) -> None:
+        self._with(self._branch(account, self._selection(this), ids, this), verb, X, y, ids, fit_kwargs)
+        self._add_training_data(X, y)
+        self._remember(ids)
+
+    def _retrain(self, X: Any, y: Any, account: str, this: Round, ids: list[str], fit_kwargs: dict[str, Any]) -> None:
+        """Learn from everybody again; everybody pays."""
+        if self._ids is None or self.X_training is None:
+            raise ValueError(
+                "Expected the rows taught before, for only_new=False. They do not travel in pickles: fit a new learner."
+            )
+        expected = fit_kwargs.pop("expected_records")
+        total = self._expected + float(len(set(ids)) if expected is None else expected)
+        if account not in self.ledger.accounts():
+            self.ledger.split(this.source, into=account, members=ids)
+        self._add_training_data(X, y)
+        self._remember(ids)
+        handle = self.ledger.within("cohort", question=f"retrain {self._taught + 1}" if self._repeatable else None)
+        self._with(
+            handle, "fit", self.X_training, self.y_training, self._ids, {**fit_kwargs, "expected_records": total}
+        )
+
+    def _with(self, handle: Any, verb: str, X: Any, y: Any, ids: list[str], fit_kwargs: dict[str, Any]) -> None:
+        """Let the estimator learn at the expense of a handle; a refusal leaves it as it was."""
         before = self.estimator.ledger
-        self.estimator.set_params(ledger=self.ledger.branch(POOL, account, ids))
+        self.estimator.set_params(ledger=handle)
         try:
             getattr(self.estimator, verb)(X, y, record_ids=ids, **fit_kwargs)
         except BaseException:
             self.estimator.set_params(ledger=before)
             raise
-        self._add_training_data(X, y)
+
+    def _branch(self, account: str, selection: Selection | None, ids: Sequence[str], this: Round | None = None) -> Any:
+        """A handle that makes the account when it pays, or knows what it paid for."""
+        source = POOL if this is None else this.source
+        question = f"{type(self.estimator).__name__} of {account}: {self._shape}" if self._repeatable else None
+        return self.ledger.branch(source, account, ids, question=question, selection=selection)
+
+    def _require(self, label: str, account: str, selection: Selection | None) -> None:
+        this = None if selection is None else self.query_strategy.round_of(self)
+        self._branch(account, selection, (), this).require(self.estimator.privacy_event(), label)
+
+    def _require_everybody(self) -> None:
+        event = self.estimator.privacy_event()
+        self.ledger.require(event, f"teach (round {self._taught + 1}) on everybody", "cohort")
+        alone = epsilon_of([event], self.ledger.budget.delta)
+        warnings.warn(
+            f"only_new=False learns from everybody again: ε={alone:.2f} more for every patient, also for those who paid "
+            f"before; spent {self.ledger.spent():.2f} of {self.ledger.budget.epsilon:.2f}. only_new=True charges the new cohort alone.",
+            PriceWarning,
+            stacklevel=3,
+        )
+
+    def _selection(self, this: Round | None) -> Selection | None:
+        """How the cohort was chosen, if a query began the round."""
+        if this is None or this.label not in self.ledger.rounds():
+            if this is not None and self.amplified:
+                raise ValueError(
+                    "Expected a query before teach with amplified=True: its coins chose the sample. Query first."
+                )
+            return None
+        return Selection(this.label, self._rate(largest_of(self.ledger, this.label)))
+
+    def _rate(self, largest: float | None) -> float | None:
+        """The rate of the sample; None if the cohort pays for itself."""
+        if not self.amplified:
+            return None
+        if largest is None or self.query_strategy.acceptance != "probability":
+            raise ValueError(
+                'Expected a hidden query with acceptance="probability" and n_pool for amplified=True: the price rests on a '
+                "largest chance of acceptance. Pass PrivateQuery(n_pool=...), or amplified=False."
+            )
+        return largest
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether the estimator is made of released arrays, which can be kept and given back."""
+        return hasattr(self.estimator, "restore")
+
+    @property
+    def _shape(self) -> str:
+        """What is public about the answer: learners of other classes ask other questions."""
+        prior, classes = getattr(self.estimator, "prior", None), getattr(self.estimator, "classes", None)
+        return f"{prior.means.shape} {prior.classes.tolist()}" if prior is not None else f"{classes}"
+
+    def _remember(self, ids: Sequence[str]) -> None:
+        if self._ids is not None:
+            self._ids.extend(ids)
 
     def _add_training_data(self, X: Any, y: Any) -> None:
         """Remember rows in memory; modAL's own version fails on current pandas and scikit-learn."""

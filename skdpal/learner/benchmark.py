@@ -24,7 +24,7 @@ from skdpal.privacy import PrivacyLeakWarning, PrivacyLedger
 from skdpal.privacy.randomness import perturb, simulation
 from skdpal.privacy.validation import check_count, check_one_of
 from skdpal.query import PrivateQuery
-from skdpal.query.utility import margin
+from skdpal.query import score
 
 __all__ = ["METHODS", "PUBLISHED", "compare_methods", "summarise"]
 
@@ -113,7 +113,7 @@ def _usual(setting: _Setting, split: _Split, *, prior: bool = False) -> tuple[An
     labelled, pool = split.start, split.pool
     model.fit(setting.X[labelled], setting.y[labelled])
     for _ in range(plan.rounds):
-        scores = perturb(margin(model.predict_proba(setting.X[pool])), score_noise)
+        scores = perturb(score("margin", model, setting.X[pool]), score_noise)
         chosen = np.argsort(-scores)[: plan.labels_per_round]
         labelled, pool = np.concatenate([labelled, pool[chosen]]), np.delete(pool, chosen)
         model.fit(setting.X[labelled], setting.y[labelled])

@@ -8,10 +8,17 @@ door) and `randomness` (where noise comes from).
 from skdpal.privacy import events
 from skdpal.privacy.accounting import epsilon_of
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerSealed, LedgerTampered, PrivacyLeakWarning
+from skdpal.privacy.errors import (
+    BudgetExhausted,
+    LedgerError,
+    LedgerSealed,
+    LedgerTampered,
+    PriceWarning,
+    PrivacyLeakWarning,
+)
 from skdpal.privacy.filters import Charge, Schedule, Split
 from skdpal.privacy.filters.calibration import calibrate
-from skdpal.privacy.ledger import Handle, PrivacyLedger, Receipt
+from skdpal.privacy.ledger import Handle, PrivacyLedger, Receipt, Selection
 
 __all__ = [
     "BudgetExhausted",
@@ -20,11 +27,13 @@ __all__ = [
     "LedgerError",
     "LedgerSealed",
     "LedgerTampered",
+    "PriceWarning",
     "PrivacyBudget",
     "PrivacyLeakWarning",
     "PrivacyLedger",
     "Receipt",
     "Schedule",
+    "Selection",
     "Split",
     "calibrate",
     "epsilon_of",

@@ -6,6 +6,7 @@ Invariants (the numbers are those of docs/trusted_kernel.md)
 * L4  Every leaf counts, occupied or not; occupancy is unknown here, so no number can depend on it.
 * L5  A new leaf inherits everything that its source has paid, its ceiling and its caps.
 * L6  Leaves are disjoint; who is in which is the vault's business.
+* L7  A leaf that secret coins filled, at the price of a sample, is charged together with the leaf that paid, or not at all.
 * The spend of an account is that of its most expensive leaf, taken amount by amount before
   anything is converted to ε.
 """
@@ -53,6 +54,7 @@ class Accounts:
 
     def __init__(self, ceiling: Amounts) -> None:
         self.leaves = {POOL: Leaf(tuple(0 for _ in ceiling), ceiling)}
+        self.sampled: dict[str, str] = {}  # leaves filled by secret coins, with the leaf that paid for the sample
         self.steps = 0  # charges and splits so far
 
     def check(self, account: str, cap: str | None = None) -> str:
@@ -66,6 +68,16 @@ class Accounts:
                 f"Expected cap to be one that every leaf of {account!r} has. Found {cap!r}. Make it with ledger.cap."
             )
         return account
+
+    def check_whole(self, account: str) -> None:
+        """Raise if a charge would fall on a sample but not on those it was drawn from (L7)."""
+        leaves = self.under(self.check(account))
+        for leaf in leaves:
+            if self.sampled.get(leaf, leaf) not in leaves:
+                raise ValueError(
+                    f"Account {leaf!r} was filled by secret coins, and its price covers one release of the sample. "
+                    f"Charge 'cohort', with everybody who might have been in it."
+                )
 
     def under(self, account: str) -> list[str]:
         """All leaves at or below an account."""
@@ -117,6 +129,8 @@ class Accounts:
     def split(self, source: str, into: str, ceiling: Amounts | None = None) -> None:
         """Open a leaf that inherits what its source has paid; its ceiling may be lower, never higher."""
         self.check_split(source, into, ceiling)
+        if source in self.sampled:
+            self.sampled[into] = self.sampled[source]
         leaf = self.leaves[source]
         if ceiling is not None:
             leaf = replace(leaf, ceiling=tuple(map(min, leaf.ceiling, ceiling)))

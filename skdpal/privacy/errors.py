@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BudgetExhausted", "LedgerError", "LedgerSealed", "LedgerTampered", "PrivacyLeakWarning"]
+__all__ = ["BudgetExhausted", "LedgerError", "LedgerSealed", "LedgerTampered", "PriceWarning", "PrivacyLeakWarning"]
 
 
 class BudgetExhausted(RuntimeError):
@@ -43,6 +43,10 @@ class LedgerSealed(LedgerError):
 
 class LedgerTampered(LedgerError):
     """The store does not hold what the ledger wrote."""
+
+
+class PriceWarning(UserWarning):
+    """Something that could be had for less is about to be paid."""
 
 
 class PrivacyLeakWarning(UserWarning):

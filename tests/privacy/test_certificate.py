@@ -64,7 +64,7 @@ def test_the_replace_one_figures(ledger):
 
 
 def test_hidden_rounds_are_named(ledger):
-    ledger.mark_hidden_round()
+    ledger.begin_round("round 1", hidden=True)
     assert ledger.certificate()["release_mode"] == "hidden selection"
 
 
@@ -76,7 +76,7 @@ def test_it_does_not_depend_on_who_or_how_many(budget, monkeypatch):
     for members in ([], ["Ann-1", "Bob-2"], ["Zoe-3"]):
         ledger = PrivacyLedger(budget)
         ledger.branch(POOL, "cohort/start", ["Eve-4"] * len(members)).charge(events.gaussian(3.0), "fit")
-        ledger.mark_hidden_round()
+        ledger.begin_round("round 1", hidden=True)
         ledger.branch(POOL, "cohort/round-1", members).charge(events.gaussian(3.0), "teach", record_ids=members)
         certificates.append({**ledger.certificate(), "issued": ""})
         assert not any(name in json.dumps(certificates[-1]) for name in ("Ann-1", "Bob-2", "Eve-4", "Zoe-3"))

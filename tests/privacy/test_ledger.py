@@ -255,7 +255,7 @@ def test_the_account_that_pays_is_everybody_unless_another_is_named(ledger):
 
 
 def test_marks_are_kept(durable, path):
-    durable.mark_hidden_round()
+    durable.begin_round("round 1", hidden=True)
     durable.mark_void("a reason")
     durable.within(POOL).mark_void("a reason")
     again = PrivacyLedger.open(path)

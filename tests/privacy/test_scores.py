@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyBudget, PrivacyLedger, epsilon_of, events
-from skdpal.privacy.mechanisms import GumbelTopK, LaplaceScores, NoisyScores, release
+from skdpal.privacy.mechanisms import CellScores, GumbelTopK, LaplaceScores, NoisyScores, release
 from skdpal.privacy.randomness import perturb, simulation
 from skdpal.privacy.samplers import SystemSampler
 
@@ -326,3 +326,118 @@ def test_what_is_no_number_is_refused_without_quoting_it(ledger, kind, scores):
     with pytest.raises(ValueError, match="Expected one score for each of record_ids") as error:
         release(lambda: scores, kind(4.0), ledger, "x", record_ids=["a", "b"])
     assert "HIV" not in f"{error.value}{error.value.__cause__}"
+
+
+# a table of cells
+
+
+def table_of(pairs, mechanism=None, seed=0):
+    """What the door lets through of scores and cells, with noise of a seed."""
+    return simulated(np.array(pairs, dtype=float).reshape(-1, 2), mechanism or CellScores(TINY, 3), seed)
+
+
+def test_a_table_is_charged_before_anything_is_read_and_paid_once(tmp_path, budget, untouchable):
+    path, seen = tmp_path / "study.ledger", []
+    ledger = PrivacyLedger.create(path, budget)
+
+    def pairs():
+        seen.extend(PrivacyLedger.open(path).receipts())
+        return [[0.1, 0], [0.9, 1]]
+
+    release(pairs, CellScores(4.0, 2), ledger, "round 1", record_ids=["a", "b"])
+    assert [(receipt.label, receipt.event) for receipt in seen] == [("round 1", events.noisy_scores(4.0))]
+    with pytest.raises(BudgetExhausted):
+        release(untouchable, CellScores(0.1, 2), ledger, "x", record_ids=["a", "b"])
+    with pytest.raises(ValueError, match="one row for each patient, as CellScores needs"):
+        release(untouchable, CellScores(4.0, 2), ledger, "x", record_ids=["a", "a"])
+    assert len(ledger.receipts()) == 1
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 50])
+def test_the_table_that_is_drawn_is_the_one_that_is_priced(drawn, n_cells):
+    mechanism = CellScores(3.0, n_cells)
+    released = mechanism.run([[1.0, 0], [0.25, n_cells - 1]], "ab")
+    ((law, values, parameters, answer),) = drawn
+    assert (law, parameters) == ("gaussian", (mechanism.event.noise_multiplier / 2,))
+    assert mechanism.event == events.noisy_scores(3.0)
+    assert released.shape == (2, n_cells)
+    assert np.array_equal(released.ravel(), answer)
+    assert sorted(values[values != 0]) == [-0.25, 0.5]
+
+
+@pytest.mark.parametrize(("sent", "counted"), CUT)
+def test_an_entry_is_the_cut_score_minus_half_in_the_own_cell(sent, counted):
+    expected = [[0, 0, counted - 0.5], [0.25, 0, 0]]
+    assert table_of([[sent, 2], [0.75, 0]]) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("cell", [math.nan, None, -1, 3, 0.5, 1e300, math.inf, -math.inf])
+def test_whoever_is_in_no_cell_is_as_a_null_patient(cell):
+    for score in (1.0, 0.0, math.nan):
+        assert np.array_equal(table_of([[score, cell], [1, 1]]), table_of([[math.nan, math.nan], [1, 1]]))
+
+
+def test_nobody_makes_an_empty_table():
+    assert table_of([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[0.5, 0.5], [[0.5], [0.5]], [[0.5, 0]], [[0.5, 0, 0]] * 2, [["HIV positive", 0], [0.5, 0]], 0.5, []]
+)
+def test_scores_cells_and_patients_must_correspond(pairs):
+    with pytest.raises(ValueError, match="Expected one score and one cell for each of record_ids") as error:
+        CellScores(1.0, 2).run(pairs, "ab")
+    assert "HIV" not in f"{error.value}{error.value.__cause__}"
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, None])
+def test_a_bad_number_of_cells_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match="n_cells"):
+        CellScores(1.0, bad)
+    with pytest.raises(ValueError, match="noise_multiplier"):
+        CellScores(bad and float("nan"), 2)
+
+
+class Uncentred(CellScores):
+    """The score itself in the own cell, nothing elsewhere."""
+
+    def run(self, values, ids):
+        scores, cells = np.nan_to_num(np.asarray(values, dtype=float), nan=0.0).T
+        table = (cells[:, None] == np.arange(self.n_cells)) * np.clip(scores, 0, 1)[:, None]
+        return perturb(table, self.noise_multiplier / 2)
+
+
+class HalfEverywhere(CellScores):
+    """A null patient counts ½ in every cell, others in none but their own."""
+
+    def run(self, values, ids):
+        scores, cells = np.asarray(values, dtype=float).T
+        table = (cells[:, None] == np.arange(self.n_cells)) * np.nan_to_num(scores, nan=0.5)[:, None]
+        return perturb(np.where(np.isnan(scores)[:, None], 0.5, table), self.noise_multiplier / 2)
+
+
+PAIRS = st.tuples(st.floats() | st.floats(0, 1), st.integers(-1, 3) | st.floats())
+
+
+def table_reach(mechanism, pairs, at, sent):
+    """By how much, in L2, a patient moves the own row and the others', against none; same noise."""
+    pairs, at = [list(pair) for pair in pairs], at % len(pairs)
+    there, gone = pairs[:at] + [list(sent)] + pairs[at + 1 :], pairs[:at] + [[math.nan] * 2] + pairs[at + 1 :]
+    moved = table_of(there, mechanism, seed=3) - table_of(gone, mechanism, seed=3)
+    own = float(np.linalg.norm(moved[at]))
+    moved[at] = 0
+    return own, float(abs(moved).max())
+
+
+@given(pairs=st.lists(PAIRS, min_size=1, max_size=8), at=st.integers(0, 7), sent=PAIRS)
+def test_one_patient_moves_one_row_of_the_table_by_half_at_most_whatever_is_sent(pairs, at, sent):
+    for noise in (TINY, 1.0):
+        own, others = table_reach(CellScores(noise, 3), pairs, at, sent)
+        assert own <= 0.5 + 1e-15 * (1 + 100 * noise)  # of rounding
+        assert others == 0
+
+
+@pytest.mark.parametrize("faulty", [Uncentred, HalfEverywhere])
+def test_the_same_check_catches_a_table_that_is_not_centred(faulty):
+    own, _ = table_reach(faulty(TINY, 3), [(0.3, 0), (0.5, 1), (0.9, 2)], 1, (1.0, 2))
+    assert own > 0.51

@@ -13,7 +13,7 @@ from skdpal import (
     PrivateActiveLearner,
     PrivateQuery,
 )
-from skdpal.query import UTILITIES, AcceptanceRule
+from skdpal.query import UTILITIES, AcceptanceRule, score
 
 
 def learner_with(embedded, query, sigma=2.0, ledger=None):
@@ -57,7 +57,7 @@ def test_planted_faults_are_seen(learner, embedded):
     X = embedded.X[6:26]
 
     def scores(rows):
-        return UTILITIES["margin"](learner.predict_proba(rows))
+        return score("margin", learner, rows)
 
     def quantile(rows, ids):
         return np.flatnonzero(scores(rows) >= np.quantile(scores(rows), 0.7))

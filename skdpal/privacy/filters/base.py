@@ -111,6 +111,11 @@ class Filter(ABC):
             self.require_split(accounts, source, into)
         self.require(accounts, event, label, source)
 
+    def require_sample(self, accounts: Accounts, source: str, into: str, event: Event, label: str) -> None:
+        """Raise unless a leaf may pay for a sample of its patients, who then move to a new leaf."""
+        accounts.check_split(source, into)
+        self.require(accounts, event, label, source)
+
     def _left(self, payer: Leaf) -> float:
         """ε between what a leaf has paid and its ceiling."""
         return self.epsilon_below(payer.ceiling) - self.epsilon(payer.paid)

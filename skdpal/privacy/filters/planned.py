@@ -71,23 +71,34 @@ class Schedule:
 
     def roles(self, account: str = ROOT, first: int | None = None) -> list[Role]:
         """What the patients of each leaf were in, round by round, after the first steps."""
+        return [role for group in self.groups(account, first) for role in group]
+
+    def groups(self, account: str = ROOT, first: int | None = None) -> list[list[Role]]:
+        """The roles by the leaf in which a patient was when the first release was made: that one no output decided."""
         accounts = Accounts(())
         history: dict[str, list[list[Event]]] = {leaf: [[]] for leaf in accounts.leaves}
+        settled: dict[str, str] = {}  # by leaf: the leaf at the first release
         for step in self.steps[:first]:
             if isinstance(step, Split):
                 accounts.split(step.source, step.into)
                 history[step.into] = [list(turn) for turn in history[step.source]]
                 for turns in history.values():
                     turns.append([])
+                if settled:
+                    settled[step.into] = settled[step.source]
             else:
                 charge = step if isinstance(step, Charge) else Charge(step)
+                settled = settled or {leaf: leaf for leaf in accounts.leaves}
                 for leaf in accounts.under(accounts.check(charge.account)):
                     history[leaf][-1].append(charge.event)
-        return [tuple(map(tuple, history[leaf])) for leaf in accounts.under(accounts.check(account))]
+        groups: dict[str, list[Role]] = {}
+        for leaf in accounts.under(accounts.check(account)):
+            groups.setdefault(settled.get(leaf, leaf), []).append(tuple(map(tuple, history[leaf])))
+        return list(groups.values())
 
     def epsilon(self, delta: float) -> float:
-        """ε of the whole schedule: the smaller of dominating pairs and the sum over roles."""
-        return epsilon_of_roles(self.roles(), delta)
+        """ε of the whole schedule: in the dearest group, the smaller of dominating pairs and the sum over roles."""
+        return max(epsilon_of_roles(roles, delta) for roles in self.groups())
 
     @property
     def event(self) -> Event:
@@ -203,6 +214,12 @@ class PlannedFilter(Filter):
             self._refuse(accounts, event, label)
         self.require_split(accounts, source, into)
 
+    def require_sample(self, accounts: Accounts, source: str, into: str, event: Event, label: str) -> None:
+        """Raise unless the next two steps are this charge and this split."""
+        accounts.check_split(source, into)
+        if (self._next(accounts), self._next(accounts, 1)) != (Charge(event, source), Split(source, into)):
+            self._refuse(accounts, event, label)
+
     def _next(self, accounts: Accounts, skip: int = 0) -> Charge | Split | Event | None:
         number = accounts.steps + skip
         return self.schedule.steps[number] if number < len(self.schedule.steps) else None
@@ -225,4 +242,4 @@ class PlannedFilter(Filter):
 
 @lru_cache(maxsize=256)
 def _epsilon(schedule: Schedule, steps: int, account: str, delta: float) -> float:
-    return epsilon_of_roles(schedule.roles(account, steps), delta)
+    return max(epsilon_of_roles(roles, delta) for roles in schedule.groups(account, steps))

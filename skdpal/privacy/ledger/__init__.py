@@ -1,7 +1,7 @@
 """The only one who says yes."""
 
-from skdpal.privacy.ledger.handle import Handle
+from skdpal.privacy.ledger.handle import Handle, Selection
 from skdpal.privacy.ledger.ledger import PrivacyLedger
 from skdpal.privacy.ledger.state import Receipt
 
-__all__ = ["Handle", "PrivacyLedger", "Receipt"]
+__all__ = ["Handle", "PrivacyLedger", "Receipt", "Selection"]

@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from numpy.typing import NDArray
+
 from skdpal.privacy import events
 from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
 from skdpal.privacy.filters import Filter
 from skdpal.privacy.filters.planned import PlannedFilter
+from skdpal.privacy.ledger.handle import Branch, Selection
 from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
-from skdpal.privacy.ledger.state import Receipt, State, today
+from skdpal.privacy.ledger.state import Question, Receipt, State, today
 from skdpal.privacy.randomness import current_simulation
 from skdpal.privacy.storage.journal import Journal, Row, Transaction
 from skdpal.privacy.storage.vault import Evidence, Vault
@@ -65,6 +68,7 @@ class Book:
         *,
         cap: str | None = None,
         reserve: bool = False,
+        key: Question | None = None,
     ) -> Receipt:
         """Write a receipt if every leaf at or below an account can pay."""
         alone = self.filter().epsilon_alone(event)  # may take long: not while others wait
@@ -74,8 +78,9 @@ class Book:
             if reserve and isinstance(state.filter, PlannedFilter):
                 raise LedgerError("A planned ledger reserves nothing: put every fit into its schedule.")
             self._check_members(transaction, state, account, record_ids)
+            state.accounts.check_whole(account)
             state.filter.require(state.accounts, event, label, account, cap)
-            return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve)
+            return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve, key=key)
 
         return self._write(pay)
 
@@ -101,33 +106,97 @@ class Book:
         def move(transaction: Transaction) -> None:
             state = self._replay(transaction)
             state.filter.require_split(state.accounts, source, into)
-            self._append_split(transaction, state, source, into, patients, epsilon)
+            self._append_split(transaction, state, source, into, patients, epsilon=epsilon)
 
         self._write(move)
 
     def branch(
         self,
-        source: str,
-        into: str,
-        members: Sequence[str],
+        branch: Branch,
         event: Event,
         label: str,
         record_ids: Sequence[str] | None,
+        *,
+        key: Question | None = None,
     ) -> Receipt:
-        """Split, and charge the new leaf, or neither."""
+        """Split, and charge the new leaf; or charge the source for a sample, and split. Both or neither."""
+        source, into, members, selection = branch.source, branch.into, branch.members, branch.selection
         if record_ids is not None and not set(map(str, record_ids)) <= set(members):
             raise ValueError(
                 f"Expected rows of the members of {into!r} only. Pass the record_ids that made the branch."
             )
-        alone = self.filter().epsilon_alone(event)
+        paid = event if selection is None else selection.event_of(event)
+        alone = self.filter().epsilon_alone(paid)
 
         def move_and_pay(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
             state.filter.require_branch(state.accounts, source, into, event, label)
-            self._append_split(transaction, state, source, into, members, None)
-            return self._append_charge(transaction, event, label, into, alone)
+            self._append_split(transaction, state, source, into, members, selection=selection)
+            return self._append_charge(transaction, event, label, into, alone, key=key)
 
-        return self._write(move_and_pay)
+        if selection is None or selection.rate is None:
+            return self._write(move_and_pay)
+        round, rate = selection.round, selection.rate
+
+        def pay_and_move(transaction: Transaction) -> Receipt:
+            state = self._replay(transaction)
+            self._check_coins(state, round, rate, members)
+            state.accounts.check_whole(source)
+            state.filter.require_sample(state.accounts, source, into, paid, label)
+            receipt = self._append_charge(transaction, paid, label, source, alone, key=key)
+            self._append_split(transaction, state, source, into, members, selection=selection)
+            return receipt
+
+        return self._write(pay_and_move)
+
+    def recall(self, key: Question) -> NDArray[Any] | None:
+        """The answer to a question, if it was asked and the answer stored."""
+
+        def look(transaction: Transaction) -> tuple[Receipt, str, bool] | None:
+            state = self._replay(transaction)
+            receipt = state.asked.get(key)
+            if receipt is None:
+                return None
+            return receipt, transaction.hash_of(receipt.number), receipt.number in state.answered
+
+        asked = self.journal.read(look)
+        if asked is None:
+            return None
+        receipt, digest, answered = asked
+        answer = self.vault.answer(digest)
+        if answer is None and answered:
+            raise LedgerError(
+                f"The vault has lost the answer that receipt {receipt.number} paid for; drawing it again would be "
+                "another release. Restore the vault of the same day."
+            )
+        if answer is not None and not answered:
+            self._note_answer(receipt)
+        return answer
+
+    def remember(self, key: Question, answer: NDArray[Any]) -> NDArray[Any]:
+        """Store the answer to a question; return the one that was stored first."""
+
+        def look(transaction: Transaction) -> tuple[Receipt, str]:
+            receipt = self._replay(transaction).asked[key]
+            return receipt, transaction.hash_of(receipt.number)
+
+        receipt, digest = self.journal.read(look)
+        kept = self.vault.store(digest, answer)
+        self._note_answer(receipt)
+        return kept
+
+    def redraw(self, key: Question, record_ids: Sequence[str]) -> Receipt:
+        """The receipt of a question without an answer: a crash came between, and nothing left."""
+
+        def again(transaction: Transaction) -> Receipt:
+            state = self._replay(transaction)
+            receipt = state.asked[key]
+            self._check_members(transaction, state, key[1], record_ids)
+            if receipt.number not in state.answered:  # else another process was faster, and its answer counts
+                self._append(transaction, {"kind": "redraw", "receipt": receipt.number})
+            return receipt
+
+        return self._write(again)
 
     def cap(self, account: str, name: str, epsilon: float) -> None:
         """Limit a part of an account from now on."""
@@ -198,10 +267,11 @@ class Book:
         *,
         cap: str | None = None,
         reserve: bool = False,
+        key: Question | None = None,
     ) -> Receipt:
         priced = {"event": events.to_json(event), "label": str(label), "account": account, "cap": cap, "epsilon": alone}
-        row = self._append(transaction, {"kind": "charge", **priced, "reserve": reserve})
-        return Receipt(row["number"], str(label), account, event, alone, row["date"], cap)
+        asked = {"question": None, "asker": None} if key is None else {"question": key[0], "asker": key[1]}
+        return Receipt.of(self._append(transaction, {"kind": "charge", **priced, "reserve": reserve, **asked}))
 
     def _append_split(
         self,
@@ -210,14 +280,40 @@ class Book:
         source: str,
         into: str,
         members: Sequence[str],
-        epsilon: float | None,
+        *,
+        epsilon: float | None = None,
+        selection: Selection | None = None,
     ) -> None:
         ceiling = None if epsilon is None else state.filter.ceiling_of(check_real("epsilon", epsilon, above=0.0))
         state.accounts.check_split(source, into, ceiling)
         self._check_members(transaction, state, source, members)
-        row = self._append(transaction, {"kind": "split", "source": source, "into": into, "epsilon": epsilon})
+        round, rate = (None, None) if selection is None else (selection.round, selection.rate)
+        row = self._append(
+            transaction,
+            {
+                "kind": "split",
+                "source": source,
+                "into": into,
+                "epsilon": epsilon,
+                "round": round,
+                "sampled": rate is not None,
+            },
+        )
         # an unfinished journal leaves them where they were
         self.vault.move(members, into, source, row["number"], state.head, _evidence(transaction, state))
+
+    def _note_answer(self, receipt: Receipt) -> None:
+        row = {"kind": "answer", "receipt": receipt.number}
+        self.note(lambda state: [] if receipt.number in state.answered else [row])
+
+    def _check_coins(self, state: State, round: str, rate: float, members: Sequence[str]) -> None:
+        """Whatever rule accepted them, a coin below the rate did: the price of a sample holds for no others."""
+        if round in state.selected.values():
+            raise ValueError(f"The coins of {round!r} filled an account already. Toss new ones: query again.")
+        if (self.vault.coins(round, members) >= rate).any():
+            raise ValueError(
+                "Expected members whose coins are below the rate of the sample. Pass the patients that query chose."
+            )
 
     def _check_members(
         self, transaction: Transaction, state: State, account: str, record_ids: Sequence[str] | None

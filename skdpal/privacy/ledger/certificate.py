@@ -63,6 +63,7 @@ def of(state: State, head: str | None = None) -> dict[str, Any]:
             if leaf.ceiling != filter.ceiling
         },
         "receipts": [{**asdict(receipt), "event": events.to_json(receipt.event)} for receipt in state.receipts],
+        "drawn_again": state.redrawn,  # numbers of receipts: the first answer was lost in a crash and never left
         "randomness": (
             "seeded simulation: not private"
             if header["simulation"]
@@ -108,7 +109,7 @@ def _replace_one(state: State) -> dict[str, Any]:
 
 
 def _release_mode(state: State) -> str:
-    if state.hidden_rounds:
+    if state.hidden:
         return "hidden selection"
     published = any(_publishes(receipt.event) for receipt in state.receipts)
     return "published selection" if published else "no private selection"

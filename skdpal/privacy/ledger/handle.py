@@ -2,23 +2,71 @@
 
 A handle has the ledger's interface, so an estimator does not know which of the two it holds.
 Copies and clones are the same handle; a pickle reopens the ledger. A handle of a branch makes
-its split together with its first charge; a handle of a reservation draws on what was reserved.
+its split together with its first charge; a handle of a reservation draws on what was reserved; a handle with a
+question remembers the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from skdpal.privacy import events
 from skdpal.privacy.errors import BudgetExhausted, LedgerError
 from skdpal.privacy.events import Event
+from skdpal.privacy.validation import check_real
 
 if TYPE_CHECKING:
     from skdpal.privacy.budget import PrivacyBudget
     from skdpal.privacy.ledger import PrivacyLedger
-    from skdpal.privacy.ledger.state import Receipt
+    from skdpal.privacy.ledger.state import Question, Receipt
 
-__all__ = ["Handle"]
+__all__ = ["Branch", "Handle", "Selection"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A split that is made together with the first charge of the new leaf."""
+
+    source: str
+    into: str
+    members: tuple[str, ...]
+    selection: Selection | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the members of a new leaf were chosen.
+
+    Parameters
+    ----------
+    round : str
+        Label of the round, and of its coins.
+    rate : float, optional
+        No patient, whatever their data say, is chosen with a higher probability; 0 < rate <= 1. If given, the source
+        pays for a Poisson sample, and the new leaf pays nothing. Each round fills one such sample.
+    """
+
+    round: str
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            check_real("rate", self.rate, above=0.0, below=1.0, closed=True)
+
+    def event_of(self, event: Event) -> Event:
+        """What one release of the chosen costs; if they are a sample, everybody from whom it was drawn."""
+        if self.rate is None:
+            return event
+        if type(event) is not events.Gaussian or event.steps != 1:
+            raise ValueError(
+                f"Expected one Gaussian release of the sample. Found {event}. Charge the new leaf instead: leave rate out."
+            )
+        return events.poisson_gaussian(event.noise_multiplier, self.rate, 1)
 
 
 class Handle:
@@ -33,11 +81,15 @@ class Handle:
         members: tuple[str, ...] = (),
         reservation: int | None = None,
         cap: str | None = None,
+        question: str | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.root = ledger
         self.account = account
         self.cap = cap
-        self._source, self._members = source, members
+        self.question = question
+        self.selection = selection
+        self._source, self._members, self._turn = source, members, 0
         self._reservation = reservation
 
     @property
@@ -58,13 +110,35 @@ class Handle:
             raise ValueError(
                 f"Expected account to be {self.account!r}, to which this handle is bound. Found {account!r}."
             )
-        if self._reservation is not None:
-            return self.root._book.draw(self._reservation, event, label, self.account, record_ids)
-        if self._source is not None:
-            receipt = self.root._book.branch(self._source, self.account, self._members, event, label, record_ids)
-            self._source, self._members = None, ()  # made: from now on an account like any other
-            return receipt
-        return self.root.charge(event, label, self.account, record_ids, cap=self.cap)
+        return self._pay(event, label, record_ids, None)
+
+    # -- what `release` alone calls: a receipt with a question never pays for anything that is not kept --------
+
+    def recall(self, event: Event) -> NDArray[Any] | None:
+        """The stored answer, if this was asked, and answered, before; free."""
+        key = self._key(event)
+        answer = None if key is None else self.root._book.recall(key)
+        if answer is not None:
+            self._settle(self._turn + 1)
+        return answer
+
+    def charge_once(self, event: Event, label: str, record_ids: Sequence[str]) -> Receipt:
+        """Charge; or find the receipt of the same question, whose answer was lost before it left."""
+        key = self._key(event)
+        if key is None or key not in self.root._book.read().asked:
+            return self._pay(event, label, record_ids, key)
+        receipt = self.root._book.redraw(key, record_ids)
+        self._settle(self._turn)
+        return receipt
+
+    def remember(self, event: Event, answer: NDArray[Any]) -> NDArray[Any]:
+        """Store the answer to the question; return the one that counts, the first that was stored."""
+        key = self._key(event)
+        if key is None:
+            return answer
+        kept = self.root._book.remember(key, np.asarray(answer))
+        self._settle(self._turn + 1)
+        return kept
 
     def affords(self, event: Event) -> bool:
         """As `PrivacyLedger.affords`, for this account."""
@@ -76,13 +150,17 @@ class Handle:
 
     def require(self, event: Event, label: str) -> None:
         """As `PrivacyLedger.require`, for this account."""
+        state = self.root._book.read()
+        if self._key(event) in state.asked:
+            return  # paid
         if self._reservation is not None:
-            self.root._book.read().require_reserved(self._reservation, event, label)
-        elif self._source is not None:
-            state = self.root._book.read()
-            state.filter.require_branch(state.accounts, self._source, self.account, event, label)
-        else:
+            state.require_reserved(self._reservation, event, label)
+        elif self._source is None:
             self.root.require(event, label, self.account, cap=self.cap)
+        elif self.selection is not None and self.selection.rate is not None:
+            state.filter.require_sample(state.accounts, self._source, self.account, self._paid(event), label)
+        else:
+            state.filter.require_branch(state.accounts, self._source, self.account, event, label)
 
     def headroom(self, make_event: Callable[[Any], Event]) -> float:
         """As `PrivacyLedger.headroom`, for this account."""
@@ -109,6 +187,30 @@ class Handle:
     def mark_void(self, reason: str) -> None:
         """As `PrivacyLedger.mark_void`."""
         self.root.mark_void(reason)
+
+    def _pay(self, event: Event, label: str, record_ids: Sequence[str] | None, key: Question | None) -> Receipt:
+        book = self.root._book
+        if self._reservation is not None:
+            return book.draw(self._reservation, event, label, self.account, record_ids)
+        if self._source is None:
+            return book.charge(event, label, self.account, record_ids, cap=self.cap, key=key)
+        branch = Branch(self._source, self.account, self._members, self.selection)
+        receipt = book.branch(branch, event, label, record_ids, key=key)
+        self._settle(self._turn)
+        return receipt
+
+    def _settle(self, turn: int) -> None:
+        """The branch is made: from now on an account like any other."""
+        self._source, self._members, self._turn = None, (), turn
+
+    def _key(self, event: Event) -> Question | None:
+        """The question; a procedure of several releases asks a new one each time."""
+        if self.question is None:
+            return None
+        return f"{self.question} ({self._turn + 1})", self.account, self._paid(event)
+
+    def _paid(self, event: Event) -> Event:
+        return event if self.selection is None else self.selection.event_of(event)
 
     @property
     def _payer(self) -> str:

@@ -11,11 +11,14 @@ Invariants
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from skdpal.privacy.accounts import ROOT
+import numpy as np
+from numpy.typing import NDArray
+
+from skdpal.privacy.accounts import POOL, ROOT
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
@@ -23,7 +26,7 @@ from skdpal.privacy.filters.calibration import dearest
 from skdpal.privacy.filters.planned import PlannedFilter
 from skdpal.privacy.ledger import certificate
 from skdpal.privacy.ledger.book import Book
-from skdpal.privacy.ledger.handle import Handle
+from skdpal.privacy.ledger.handle import Handle, Selection
 from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
 from skdpal.privacy.ledger.state import Receipt, State, header_of
 from skdpal.privacy.storage.database import address_of, create_file, text_of
@@ -147,7 +150,7 @@ class PrivacyLedger:
     @property
     def hidden_rounds(self) -> int:
         """How many rounds of hidden selection were begun."""
-        return self._book.read().hidden_rounds
+        return len(self._book.read().hidden)
 
     def spent(self, account: str = ROOT, *, cap: str | None = None) -> float:
         """ε spent so far by the most expensive leaf of an account: an odometer, not a guarantee.
@@ -199,6 +202,10 @@ class PrivacyLedger:
             state.filter.epsilon_alone,
             lambda event: state.filter.affords(state.accounts, event, account, cap),
         )
+
+    def rounds(self) -> dict[str, dict[str, Any]]:
+        """All rounds of selection in order: what was public about each, by name."""
+        return dict(self._book.read().rounds)
 
     def receipts(self) -> list[Receipt]:
         """All charges, in order."""
@@ -317,26 +324,68 @@ class PrivacyLedger:
         self._book.cap(account, name, epsilon)
         return self.within(account, cap=name)
 
-    def within(self, account: str, *, cap: str | None = None) -> Handle:
-        """A handle with this ledger's interface, bound to one account, or to one part of it."""
-        self._book.read().accounts.check(account, cap)
-        return Handle(self, account, cap=cap)
+    def within(self, account: str, *, cap: str | None = None, question: str | None = None) -> Handle:
+        """A handle with this ledger's interface, bound to one account, or to one part of it.
 
-    def branch(self, source: str, into: str, members: Sequence[Any]) -> Handle:
+        Parameters
+        ----------
+        account : str
+        cap : str, optional
+            Made by `cap`.
+        question : str, optional
+            Public name of what will be released. Asked again by the same account, for the same event, the stored
+            answer is returned and nobody pays (docs/trusted_kernel.md, "Asking again").
+        """
+        self._book.read().accounts.check(account, cap)
+        return Handle(self, account, cap=cap, question=question)
+
+    def branch(
+        self,
+        source: str,
+        into: str,
+        members: Sequence[Any],
+        *,
+        question: str | None = None,
+        selection: Selection | None = None,
+    ) -> Handle:
         """A handle whose first charge also makes the split, in one transaction.
 
         Until then nothing is written: a refusal or bad input leaves every patient where they were.
+
+        Parameters
+        ----------
+        source, into, members
+            As in `split`.
+        question : str, optional
+            As in `within`.
+        selection : Selection, optional
+            The round in which the members were chosen, and whether their source pays for a Poisson sample.
         """
-        self._book.read().accounts.check_split(source, into)
-        return Handle(self, into, source=source, members=tuple(map(str, members)))
+        state = self._book.read()
+        if question is None or into not in state.accounts.leaves:  # one that is asked again has its leaf
+            state.accounts.check_split(source, into)
+        return Handle(
+            self, into, source=source, members=tuple(map(str, members)), question=question, selection=selection
+        )
 
     def mark_void(self, reason: str) -> None:
         """Write that something left which no receipt pays for; the certificate will say so."""
         self._book.note(lambda state: [] if reason in state.void else [{"kind": "void", "reason": reason}])
 
-    def mark_hidden_round(self) -> None:
-        """Write that a hidden selection begins: from here on, row counts are private."""
-        self._book.note(lambda state: [{"kind": "hidden-round"}])
+    def begin_round(self, label: str, parameters: Mapping[str, Any] | None = None, *, hidden: bool) -> None:
+        """Write that a selection begins; after a hidden one, row counts are private.
+
+        Parameters
+        ----------
+        label : str
+            Public name of the round; the same name again only changes its parameters.
+        parameters : mapping, optional
+            What is public about the round, JSON-ready.
+        hidden : bool
+            Whether the chosen stay inside the hospital.
+        """
+        row = {"kind": "round", "label": label, "parameters": dict(parameters or {}), "hidden": hidden}
+        self._book.note(lambda state: [] if state.rounds.get(label) == row["parameters"] else [row])
 
     # -- the hospital's side -----------------------------------------------------------------
 
@@ -344,9 +393,32 @@ class PrivacyLedger:
         """The leaf of each patient. Hospital only: never publish the answer."""
         return self._book.accounts_of(record_ids)
 
-    def coin(self, label: str, record_id: str) -> float:
-        """A secret uniform number in [0, 1) for one patient, the same for the same label."""
-        return self._book.vault.coin(label, str(record_id))
+    def waiting(self, record_ids: Sequence[str], round: str, source: str = POOL) -> NDArray[np.bool_]:
+        """Whether each patient was in a leaf when a round began. Hospital only: never publish the answer."""
+        state, leaves = self._book.read(), self._book.accounts_of(record_ids)
+        order = list(state.rounds)
+        later = set(order[order.index(round) :] if round in order else [])
+        return np.array([leaf == source or state.selected.get(leaf) in later for leaf in leaves], dtype=np.bool_)
+
+    def coins(self, label: str, record_ids: Sequence[str]) -> NDArray[np.float64]:
+        """A secret uniform number in [0, 1) for each patient, the same for the same label."""
+        return self._book.vault.coins(label, [str(patient) for patient in record_ids])
+
+    def tag(self, text: str) -> str:
+        """A name for a text, such as a list of patients, that tells nothing to whoever has no vault."""
+        return self._book.vault.tag(text)
+
+    def recall(self, event: Event) -> NDArray[Any] | None:
+        """None: only a handle that asks a question remembers answers."""
+        return None
+
+    def charge_once(self, event: Event, label: str, record_ids: Sequence[str]) -> Receipt:
+        """As `charge`; see `recall`."""
+        return self.charge(event, label, record_ids=record_ids)
+
+    def remember(self, event: Event, answer: NDArray[Any]) -> NDArray[Any]:
+        """The answer as it is; see `recall`."""
+        return answer
 
     # -- copies share ------------------------------------------------------------------------
 

@@ -22,9 +22,10 @@ from skdpal.privacy.randomness import current_simulation, nonce
 from skdpal.privacy.storage.journal import GENESIS, Row
 from skdpal.privacy.validation import check_one_of
 
-__all__ = ["SCHEMA", "Receipt", "State", "header_of", "today"]
+__all__ = ["SCHEMA", "Question", "Receipt", "State", "header_of", "today"]
 
-SCHEMA = 3
+SCHEMA = 4
+Question = tuple[str, str, Event]  # its name, the account that asks, the release
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Receipt:
         Day, UTC, ISO 8601.
     cap : str or None
         The part of the account, such as a modality, that also paid.
+    question : str or None
+        Public name under which the answer is kept, so that it may be asked for again.
     """
 
     number: int
@@ -54,6 +57,15 @@ class Receipt:
     epsilon: float
     date: str
     cap: str | None = None
+    question: str | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> Receipt:
+        """The receipt of a row."""
+        event, question = events.from_json(row["event"]), row["question"]
+        return cls(
+            row["number"], row["label"], row["account"], event, row["epsilon"], row["date"], row["cap"], question
+        )
 
 
 @dataclass
@@ -67,7 +79,12 @@ class State:
     reserved: dict[int, tuple[Receipt, Amounts]] = field(default_factory=dict)  # with what was drawn
     splits: dict[str, int] = field(default_factory=lambda: {POOL: 0})  # row of the split that made each leaf
     void: list[str] = field(default_factory=list)
-    hidden_rounds: int = 0
+    asked: dict[Question, Receipt] = field(default_factory=dict)  # what may be asked again
+    answered: set[int] = field(default_factory=set)  # receipts whose answer is in the vault
+    redrawn: list[int] = field(default_factory=list)  # receipts whose first answer was lost before it left
+    rounds: dict[str, Row] = field(default_factory=dict)  # of selection: what was public when they began
+    hidden: set[str] = field(default_factory=set)  # rounds whose chosen stay inside
+    selected: dict[str, str] = field(default_factory=dict)  # leaf: the round that filled it
 
     _filter: Filter | None = None
     _accounts: Accounts | None = None
@@ -123,10 +140,11 @@ class State:
         self._filter, self.header = _filter_of(row), {"id": row["id"], **row}  # all have a name
 
     def _charge(self, row: Row) -> None:
-        event = events.from_json(row["event"])
-        self.accounts.charge(row["account"], self.filter.price(event), row["cap"])
-        receipt = Receipt(row["number"], row["label"], row["account"], event, row["epsilon"], row["date"], row["cap"])
+        receipt = Receipt.of(row)
+        self.accounts.charge(receipt.account, self.filter.price(receipt.event), receipt.cap)
         self.receipts.append(receipt)
+        if receipt.question is not None:
+            self.asked[receipt.question, row["asker"], receipt.event] = receipt
         if row["reserve"]:
             self.reserved[row["number"]] = receipt, tuple(0 for _ in self.filter.ceiling)
 
@@ -139,6 +157,10 @@ class State:
         ceiling = None if row["epsilon"] is None else self.filter.ceiling_of(row["epsilon"])
         self.accounts.split(row["source"], row["into"], ceiling)
         self.splits[row["into"]] = row["number"]
+        if row["round"] is not None:
+            self.selected[row["into"]] = row["round"]
+        if row["sampled"]:
+            self.accounts.sampled[row["into"]] = row["source"]
 
     def _cap(self, row: Row) -> None:
         self.accounts.cap(row["account"], row["name"], self.filter.ceiling_of(row["epsilon"]))
@@ -146,8 +168,16 @@ class State:
     def _void(self, row: Row) -> None:
         self.void.append(row["reason"])
 
-    def _hide(self, row: Row) -> None:
-        self.hidden_rounds += 1
+    def _round(self, row: Row) -> None:
+        self.rounds[row["label"]] = row["parameters"]
+        if row["hidden"]:
+            self.hidden.add(row["label"])
+
+    def _answer(self, row: Row) -> None:
+        self.answered.add(row["receipt"])
+
+    def _redraw(self, row: Row) -> None:
+        self.redrawn.append(row["receipt"])
 
 
 _APPLY: Mapping[str, Callable[[State, Row], None]] = {
@@ -157,7 +187,9 @@ _APPLY: Mapping[str, Callable[[State, Row], None]] = {
     "split": State._split,
     "cap": State._cap,
     "void": State._void,
-    "hidden-round": State._hide,
+    "round": State._round,
+    "answer": State._answer,
+    "redraw": State._redraw,
 }
 
 

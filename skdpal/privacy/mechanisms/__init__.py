@@ -2,10 +2,11 @@
 
 from skdpal.privacy.mechanisms.door import Mechanism, release, require_ledger
 from skdpal.privacy.mechanisms.labels import RandomizedResponse
-from skdpal.privacy.mechanisms.scores import GumbelTopK, LaplaceScores, NoisyScores
+from skdpal.privacy.mechanisms.scores import CellScores, GumbelTopK, LaplaceScores, NoisyScores
 from skdpal.privacy.mechanisms.sums import GaussianSum
 
 __all__ = [
+    "CellScores",
     "GaussianSum",
     "GumbelTopK",
     "LaplaceScores",

@@ -3,6 +3,8 @@
 Invariants
 ----------
 * The charge is on disk before a value is computed.
+* Asked again under the same question, the answer is the one that was stored; the first that is stored is the only one
+  that leaves, so one receipt never pays for two.
 * Bad input that can be seen without reading values is refused before the charge.
 """
 
@@ -84,9 +86,13 @@ def release(
         raise ValueError(
             f"Expected one row for each patient, as {type(mechanism).__name__} needs. Pass one entry for each of record_ids."
         )
-    if payer is not None:
-        payer.charge(mechanism.event, label, record_ids=record_ids)
-    return mechanism.run(values(), record_ids)
+    if payer is None:
+        return mechanism.run(values(), record_ids)
+    kept = payer.recall(mechanism.event)
+    if kept is not None:
+        return kept
+    payer.charge_once(mechanism.event, label, record_ids)
+    return payer.remember(mechanism.event, mechanism.run(values(), record_ids))
 
 
 def require_ledger(ledger: PrivacyLedger | Handle | None) -> PrivacyLedger | Handle | None:

@@ -76,6 +76,10 @@ class Transaction:
         """Whether this was the head once."""
         return self._connection.execute(sa.select(_ROWS.c.number).where(_ROWS.c.hash == head)).first() is not None
 
+    def hash_of(self, number: int) -> str:
+        """The hash of a row."""
+        return str(self._connection.execute(sa.select(_ROWS.c.hash).where(_ROWS.c.number == number)).scalar_one())
+
     def append(self, row: Row) -> Row:
         """Write a row; it counts from the commit on."""
         number, head = self._connection.execute(sa.select(_HEAD.c.rows, _HEAD.c.hash)).one()

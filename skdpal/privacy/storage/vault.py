@@ -6,6 +6,8 @@ Invariants
   secret are in the ledger, so a published ledger says nothing about who took part.
 * A coin is a keyed hash of (secret, label, patient): fresh for every label, the same when
   asked again, and independent of all other patients.
+* The answer to a question is kept under the hash of the receipt that paid for it; the first one that is
+  stored is the only one that counts.
 * A patient is in one leaf. Whoever was never moved is in the pool. A move counts only if the
   journal has the split it belongs to, by account and row number: what a crash left unfinished
   leaves the patient in the leaf they came from.
@@ -16,14 +18,19 @@ Invariants
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.errors import LedgerError
@@ -49,6 +56,12 @@ _MEMBERS = sa.Table(
     sa.Column("account", sa.Text, nullable=False),
     sa.Column("split", sa.Integer, nullable=False),  # its row in the journal
     sa.Column("source", sa.Text, nullable=False),
+)
+_ANSWERS = sa.Table(
+    "vault_answers",
+    _METADATA,
+    sa.Column("receipt", sa.String(64), primary_key=True),  # hash of its row in the journal
+    sa.Column("value", sa.LargeBinary, nullable=False),
 )
 
 
@@ -98,9 +111,43 @@ class Vault:
             lambda connection: bytes(connection.execute(sa.select(_SECRET.c.value)).scalar_one() or b""), write=False
         )
 
-    def coin(self, label: str, patient: str) -> float:
-        """A uniform number in [0, 1) that only the vault can compute."""
-        return (int.from_bytes(self._digest(f"coin\n{label}\n{patient}")[:8], "big") >> 11) / 2.0**53
+    def coins(self, label: str, patients: Sequence[str]) -> NDArray[np.float64]:
+        """A uniform number in [0, 1) for each patient, which only the vault can compute.
+
+        SipHash-2-4 (Aumasson and Bernstein 2012) of the patient's id, under a key that the secret and the label make.
+        """
+        key = base64.b85encode(self._digest(f"coins\n{label}"))[:16].decode()
+        names = np.empty(len(patients), dtype=object)
+        names[:] = patients
+        return (pd.util.hash_array(names, hash_key=key, categorize=False) >> np.uint64(11)) / 2.0**53
+
+    def tag(self, text: str) -> str:
+        """A name that says nothing about the text to whoever has no secret."""
+        return self._digest(f"tag\n{text}").hex()
+
+    def answer(self, receipt: str) -> NDArray[Any] | None:
+        """What was stored for a receipt, by the hash of its row."""
+
+        def look(connection: sa.Connection) -> bytes | None:
+            query = sa.select(_ANSWERS.c.value).where(_ANSWERS.c.receipt == receipt)
+            return connection.execute(query).scalar_one_or_none()
+
+        found = self._database.run(look, write=False)
+        return None if found is None else np.load(io.BytesIO(found), allow_pickle=False)
+
+    def store(self, receipt: str, answer: NDArray[Any]) -> NDArray[Any]:
+        """Keep the answer of a receipt, and return the one that is kept: the first."""
+        buffer = io.BytesIO()
+        np.save(buffer, answer, allow_pickle=False)
+
+        def keep(connection: sa.Connection) -> None:
+            if connection.execute(sa.select(_ANSWERS.c.receipt).where(_ANSWERS.c.receipt == receipt)).first() is None:
+                connection.execute(_ANSWERS.insert().values(receipt=receipt, value=buffer.getvalue()))
+
+        self._database.run(keep, write=True)
+        kept = self.answer(receipt)
+        assert kept is not None  # just written
+        return kept
 
     def accounts_of(self, patients: Iterable[str], evidence: Evidence) -> list[str]:
         """The leaf of each patient.

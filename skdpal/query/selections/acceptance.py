@@ -7,17 +7,21 @@ released model, scores of public reference rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skdpal.query.utility import UTILITIES
+from skdpal.query.utilities import Utility, score
+from skdpal.query.utilities.base import take
 
-__all__ = ["AcceptanceRule", "accept"]
+__all__ = ["AcceptanceRule", "accept", "accept_all", "largest_probability", "rate_of"]
 
 Array = NDArray[np.float64]
+_BLOCK = 16384  # rows at a time: bounds the memory
+_ROUNDING = 1e-3  # float32 models, in other batches, differ by less
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,18 @@ class AcceptanceRule:
         return cls(rate, kind, tilt, tuple(scores[order].tolist()), tuple((weights[order] / total).tolist()))
 
     def probability(self, scores: Array) -> Array:
-        """Chance of acceptance for each score, each by itself."""
+        """Chance of acceptance for each score, each by itself; it never falls when the score grows."""
         scores = np.asarray(scores, dtype=np.float64)
         if self.rate >= 1:  # everybody who is left is wanted
             return np.ones(len(scores))
         if self.kind == "threshold":
             return (scores >= self._threshold()).astype(np.float64)
         return np.minimum(1.0, self.rate * (1 + self.tilt * (2 * self._rank(scores) - 1)))
+
+    @property
+    def largest(self) -> float:
+        """No score has a higher chance."""
+        return 1.0 if self.kind == "threshold" else largest_probability(self.rate, self.tilt)
 
     def _rank(self, scores: Array) -> Array:
         """Fraction of the reference below a score; ties count half."""
@@ -74,27 +83,73 @@ class AcceptanceRule:
 
     def _threshold(self) -> float:
         """The lowest score of the top `rate` of the reference."""
-        if self.rate >= 1:
-            return -np.inf
         from_top = np.cumsum(self.masses[::-1])
         return self.levels[::-1][min(int(np.searchsorted(from_top, self.rate)), len(self.levels) - 1)]
 
 
-def accept(row: Any, model: Any, utility: str, rule: AcceptanceRule, coin: float) -> bool:
+def rate_of(n_wanted: float, n_left: float) -> float:
+    """Labels wanted by patients that the protocol expects to be left, at most 1."""
+    return 1.0 if n_left <= n_wanted else n_wanted / n_left
+
+
+def largest_probability(rate: float, tilt: float) -> float:
+    """The highest chance that acceptance by probability gives anybody: what an amplified round is charged for."""
+    return min(1.0, rate * (1 + tilt))
+
+
+def accept(rows: Any, model: Any, utility: str | Utility, rule: AcceptanceRule, coin: float) -> bool:
     """Whether one patient is accepted.
 
     Parameters
     ----------
-    row : array-like or DataFrame of one row
-        This patient; nobody else is passed in, so nobody else can matter.
+    rows : array-like or DataFrame
+        The rows of this patient, nearly always one; nobody else is passed in, so nobody else can matter. The mean of
+        their scores counts.
     model : object with predict_proba
-        Released parameters only.
-    utility : str
-        A key of `UTILITIES`.
+        Released or public parameters only.
+    utility : str or Utility
+        See `skdpal.query.utilities`.
     rule : AcceptanceRule
         Public.
     coin : float
         This patient's secret uniform number in [0, 1) for this round.
     """
-    score = UTILITIES[utility](np.asarray(model.predict_proba(row), dtype=np.float64))
-    return bool(coin < rule.probability(score)[0])
+    scores = [score(utility, model, take(rows, [position]))[0] for position in range(len(rows))]
+    return bool(coin < rule.probability(np.array([np.mean(scores)]))[0])
+
+
+def accept_all(
+    X: Any, ids: Sequence[str], model: Any, utility: str | Utility, rule: AcceptanceRule, coins: Array
+) -> NDArray[np.bool_]:
+    """`accept` for every patient of a pool, at the speed of matrix products.
+
+    The answer is that of `accept`, patient by patient. Rows of a block can differ in the last digits from the same row
+    alone, as the order of sums differs; so whoever would be decided otherwise by a score a little higher or lower, at
+    most a few in a thousand, is scored again, alone.
+
+    Parameters
+    ----------
+    X : array-like or DataFrame of shape (n_rows, n_features)
+    ids : sequence of str of length n_rows
+        The patient of each row.
+    coins : ndarray of shape (n_rows,)
+        The coin of each row's patient.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_rows,)
+        Rows of one patient have one answer.
+    """
+    if not len(ids):
+        return np.zeros(0, dtype=np.bool_)
+    blocks = [range(first, min(first + _BLOCK, len(ids))) for first in range(0, len(ids), _BLOCK)]
+    scores = np.concatenate([score(utility, model, take(X, list(block))) for block in blocks])
+    several = len(set(ids)) < len(ids)
+    owner = np.unique(np.asarray(ids, dtype=object).astype(str), return_inverse=True)[1] if several else None
+    if owner is not None:
+        scores = (np.bincount(owner, scores) / np.bincount(owner))[owner]
+    accepted = coins < rule.probability(scores - _ROUNDING)
+    for position in np.flatnonzero(accepted != (coins < rule.probability(scores + _ROUNDING))):
+        own = [position] if owner is None else np.flatnonzero(owner == owner[position])
+        accepted[position] = accept(take(X, own), model, utility, rule, coins[position])
+    return accepted
