@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from modAL.models import ActiveLearner
 from modAL.utils.data import retrieve_rows
 from sklearn.base import clone
 
+from skdpal.estimators.patients import expected_number
+from skdpal.learner.taught import Taught
 from skdpal.privacy import PriceWarning, Selection, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import identify
@@ -19,6 +20,8 @@ from skdpal.query import PrivateQuery
 from skdpal.query.rounds import Round, largest_of
 
 __all__ = ["PrivateActiveLearner"]
+
+START = "cohort/start"
 
 
 class PrivateActiveLearner(ActiveLearner):
@@ -46,6 +49,9 @@ class PrivateActiveLearner(ActiveLearner):
         Pay for each hidden round as for a Poisson sample, by the pool and before the split, which needs less noise
         (docs/trusted_kernel.md, Theorem A). For ledgers of filter "planned" or "renyi", acceptance by probability and a
         public `n_pool`; the new accounts cannot be charged again.
+    hold_start : bool, default=False
+        Release the starting cohort together with the first round, which the public model of the estimator's prior chooses:
+        one noise less. Until then the public model predicts.
     **fit_kwargs
         Passed to the estimator's `fit`.
 
@@ -95,6 +101,7 @@ class PrivateActiveLearner(ActiveLearner):
         on_transformed: bool = False,
         *,
         amplified: bool = False,
+        hold_start: bool = False,
         **fit_kwargs: Any,
     ) -> None:
         if not isinstance(query_strategy, PrivateQuery):
@@ -121,15 +128,13 @@ class PrivateActiveLearner(ActiveLearner):
         self.on_transformed = on_transformed
         self.force_all_finite = True
         self.amplified = amplified
-        self.X_training = self.y_training = None
-        self._ids: list[str] | None = []
-        self._expected = 0.0  # patients so far, in public
-        self._taught = 0
+        self.hold_start = hold_start
+        self._taught, self._held, self._number = Taught(), False, 0
         if X_training is not None:
             self.fit(X_training, y_training, record_ids=record_ids, **fit_kwargs)
 
     def fit(self, X: Any, y: Any, bootstrap: bool = False, *, record_ids: Any = None, **fit_kwargs: Any) -> Self:
-        """Learn from the starting cohort, once; it becomes the account ``cohort/start``.
+        """Learn from the starting cohort, and forget all others; it becomes the account ``cohort/start``.
 
         Parameters
         ----------
@@ -141,16 +146,22 @@ class PrivateActiveLearner(ActiveLearner):
             The patients.
         """
         self._refuse_bootstrap(bootstrap)
-        start = "cohort/start"
-        self._require("fit of the starting cohort", start, None)
+        if not self.hold_start:
+            self._branch(START, None, ()).require(self.estimator.privacy_event(), "fit of the starting cohort")
         ids = identify(X, record_ids)
-        if start in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {start}:
+        if START in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {START}:
             raise ValueError(
-                f"Expected the patients of {start!r}, which learnt before. Pass the same ones, or make a new ledger."
+                f"Expected the patients of {START!r}, which learnt before. Pass the same ones, or make a new ledger."
             )
-        fit_kwargs.setdefault("expected_records", len(set(ids)))
-        self._learn("fit", X, y, start, None, ids, fit_kwargs)
-        self._expected = float(fit_kwargs["expected_records"])
+        expected = fit_kwargs.pop("expected_records", None)
+        start = Taught().plus(X, y, ids, float(len(set(ids)) if expected is None else expected))
+        if self.hold_start:
+            if self.query_strategy.release == "published" and self.query_strategy.chunks is not None:
+                raise ValueError("Expected hold_start=False with published chunks: the start is in none of them.")
+            self.estimator = self._public()
+        else:
+            self._learn("fit", start, self._branch(START, None, ids), fit_kwargs)
+        self._taught, self._held, self._number = start, self.hold_start, 0
         return self
 
     def query(self, X_pool: Any, n_instances: int = 3, **query_kwargs: Any) -> tuple[Any, Any]:
@@ -207,28 +218,29 @@ class PrivateActiveLearner(ActiveLearner):
             With ``only_new=False``: the price, for whom, and what paying once would have cost.
         """
         self._refuse_bootstrap(bootstrap)
-        this = self.query_strategy.round_of(self)
-        account = f"cohort/round-{self._taught + 1}"
-        if only_new:
-            self._require(f"teach (round {self._taught + 1})", account, self._selection(this))
-        else:
-            self._require_everybody()
+        this, account = self.query_strategy.round_of(self), self._next
+        selection = self._selection(this)
+        payer, event = self._payer(account, selection, this, only_new), self.estimator.privacy_event()
+        payer.require(event, f"teach (round {self._number + 1})")
+        if not only_new and not payer.paid(event):
+            self._warn_of_price(event)
         ids = identify(X, record_ids)
         if len(y) != len(ids):
             raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
         keep = [at for at, leaf in enumerate(self.ledger.accounts_of(ids)) if leaf in (this.source, account)]
         if expected_records is None:
             expected_records = self.ledger.rounds().get(this.label, {}).get("wanted")
-        fit_kwargs["expected_records"] = expected_records
-        X, y, ids = retrieve_rows(X, keep), np.asarray(y)[keep], [ids[at] for at in keep]
-        if not keep and isinstance(X, list):  # a list of nobody does not know how many columns it has
-            X = np.empty((0, getattr(self.estimator, "n_features_in_", 0)))
-        if only_new:
-            self._learn("partial_fit", X, y, account, this, ids, fit_kwargs)
+        expected = self._count(expected_records, [ids[at] for at in keep])
+        new = Taught().plus(self._rows(X, keep), np.asarray(y)[keep], [ids[at] for at in keep], expected)
+        everybody = self._taught.plus(new.X, new.y, new.ids, new.expected)
+        if self._held or not only_new:
+            self._taught.require_rows()
+            self._learn("fit", everybody, self._payer(account, selection, this, only_new, everybody.ids), fit_kwargs)
         else:
-            self._retrain(X, y, account, this, ids, fit_kwargs)
-        self._expected += float(len(set(ids)) if expected_records is None else expected_records)
-        self._taught += 1
+            self._learn("partial_fit", new, self._payer(account, selection, this, only_new, new.ids), fit_kwargs)
+        if account not in self.ledger.accounts():  # everybody paid, and nobody has moved yet
+            self.ledger.split(this.source, into=account, members=everybody.ids if self._held else new.ids)
+        self._taught, self._held, self._number = everybody, False, self._number + 1
 
     def require_teach(self, n_instances: int, largest: float | None, selection: Sequence[Any] = ()) -> None:
         """Raise `BudgetExhausted` unless a selection, and then the next `teach`, are affordable; write nothing.
@@ -242,16 +254,17 @@ class PrivateActiveLearner(ActiveLearner):
         selection : sequence of Event
             What choosing costs.
         """
-        number = self._taught + 1
-        rate = self._rate(largest)
-        this = self.query_strategy.round_of(self)
-        words = f"query for about {n_instances} labels, whose teach (round {number})"
-        if selection:
+        account = self._next
+        if account in self.ledger.accounts():
+            return  # asked again, after it was paid
+        this, rate = self.query_strategy.round_of(self), self._rate(largest)
+        words = f"query for about {n_instances} labels, whose teach (round {self._number + 1})"
+        if not selection:
+            handle = self._branch(account, Selection(this.label, rate), (), this)
+            handle.require(self.estimator.privacy_event(), words)
+        elif this.label not in self.ledger.rounds():  # else the selection may have been paid
             event = events.composed([*selection, self.estimator.privacy_event(n_instances)])
-            if this.label not in self.ledger.rounds():  # else it may have been paid
-                self.ledger.require(event, words, this.source if this.source in self.ledger.accounts() else POOL)
-            return
-        self._require(words, f"cohort/round-{number}", Selection(this.label, rate))
+            self.ledger.require(event, words, this.source if this.source in self.ledger.accounts() else POOL)
 
     def score(self, X: Any, y: Any, *, public: bool = False, **score_kwargs: Any) -> float:
         """Exact accuracy; declare `public=True` for public data, else the certificate becomes void."""
@@ -259,67 +272,72 @@ class PrivateActiveLearner(ActiveLearner):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As in scikit-learn, without patients."""
-        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed", "amplified")
+        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed", "amplified", "hold_start")
         return {name: getattr(self, name) for name in own}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "X_training": None, "y_training": None, "_ids": None}
+    @property
+    def X_training(self) -> Any:
+        """Rows taught so far."""
+        return self._taught.X
+
+    @property
+    def y_training(self) -> Any:
+        """Labels taught so far."""
+        return self._taught.y
 
     def __sklearn_clone__(self) -> Self:
-        return type(self)(clone(self.estimator), self.query_strategy, ledger=self.ledger, amplified=self.amplified)
+        return type(self)(
+            clone(self.estimator),
+            self.query_strategy,
+            ledger=self.ledger,
+            amplified=self.amplified,
+            hold_start=self.hold_start,
+        )
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         return f"PrivateActiveLearner({type(self.estimator).__name__}, {self.query_strategy!r}, {self.ledger!r})"
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _learn(
-        self, verb: str, X: Any, y: Any, account: str, this: Round | None, ids: list[str], fit_kwargs: dict[str, Any]
-    ) -> None:
-        self._with(self._branch(account, self._selection(this), ids, this), verb, X, y, ids, fit_kwargs)
-        self._add_training_data(X, y)
-        self._remember(ids)
-
-    def _retrain(self, X: Any, y: Any, account: str, this: Round, ids: list[str], fit_kwargs: dict[str, Any]) -> None:
-        """Learn from everybody again; everybody pays."""
-        if self._ids is None or self.X_training is None:
-            raise ValueError(
-                "Expected the rows taught before, for only_new=False. They do not travel in pickles: fit a new learner."
-            )
-        expected = fit_kwargs.pop("expected_records")
-        total = self._expected + float(len(set(ids)) if expected is None else expected)
-        if account not in self.ledger.accounts():
-            self.ledger.split(this.source, into=account, members=ids)
-        self._add_training_data(X, y)
-        self._remember(ids)
-        handle = self.ledger.within("cohort", question=f"retrain {self._taught + 1}" if self._repeatable else None)
-        self._with(
-            handle, "fit", self.X_training, self.y_training, self._ids, {**fit_kwargs, "expected_records": total}
-        )
-
-    def _with(self, handle: Any, verb: str, X: Any, y: Any, ids: list[str], fit_kwargs: dict[str, Any]) -> None:
+    def _learn(self, verb: str, cohort: Taught, handle: Any, fit_kwargs: dict[str, Any]) -> None:
         """Let the estimator learn at the expense of a handle; a refusal leaves it as it was."""
         before = self.estimator.ledger
         self.estimator.set_params(ledger=handle)
         try:
-            getattr(self.estimator, verb)(X, y, record_ids=ids, **fit_kwargs)
+            getattr(self.estimator, verb)(
+                cohort.X, cohort.y, record_ids=cohort.ids, expected_records=cohort.expected, **fit_kwargs
+            )
         except BaseException:
             self.estimator.set_params(ledger=before)
             raise
 
+    @property
+    def _next(self) -> str:
+        """The account of the next cohort."""
+        return f"cohort/round-{self._number + 1}"
+
+    def _payer(
+        self, account: str, selection: Selection | None, this: Round, only_new: bool, ids: Sequence[str] = ()
+    ) -> Any:
+        """Who pays for a `teach`: the new cohort, or everybody."""
+        if only_new:
+            return self._branch(account, selection, ids, this)
+        return self.ledger.within("cohort", question=self._question(f"everybody, {account}"))
+
     def _branch(self, account: str, selection: Selection | None, ids: Sequence[str], this: Round | None = None) -> Any:
         """A handle that makes the account when it pays, or knows what it paid for."""
         source = POOL if this is None else this.source
-        question = f"{type(self.estimator).__name__} of {account}: {self._shape}" if self._repeatable else None
-        return self.ledger.branch(source, account, ids, question=question, selection=selection)
+        return self.ledger.branch(source, account, ids, question=self._question(account), selection=selection)
 
-    def _require(self, label: str, account: str, selection: Selection | None) -> None:
-        this = None if selection is None else self.query_strategy.round_of(self)
-        self._branch(account, selection, (), this).require(self.estimator.privacy_event(), label)
+    def _question(self, account: str) -> str | None:
+        """The name of a release; only what is made of released arrays can be kept and given back."""
+        if not hasattr(self.estimator, "restore"):
+            return None
+        prior, classes = getattr(self.estimator, "prior", None), getattr(self.estimator, "classes", None)
+        shape = f"{classes}" if prior is None else f"{prior.means.shape} {prior.classes.tolist()}"
+        return f"{type(self.estimator).__name__} of {account}: {shape}"
 
-    def _require_everybody(self) -> None:
-        event = self.estimator.privacy_event()
-        self.ledger.require(event, f"teach (round {self._taught + 1}) on everybody", "cohort")
+    def _warn_of_price(self, event: events.Event) -> None:
         alone = epsilon_of([event], self.ledger.budget.delta)
         warnings.warn(
             f"only_new=False learns from everybody again: ε={alone:.2f} more for every patient, also for those who paid "
@@ -328,19 +346,42 @@ class PrivateActiveLearner(ActiveLearner):
             stacklevel=3,
         )
 
-    def _selection(self, this: Round | None) -> Selection | None:
-        """How the cohort was chosen, if a query began the round."""
-        if this is None or this.label not in self.ledger.rounds():
-            if this is not None and self.amplified:
-                raise ValueError(
-                    "Expected a query before teach with amplified=True: its coins chose the sample. Query first."
-                )
-            return None
-        return Selection(this.label, self._rate(largest_of(self.ledger, this.label)))
+    def _public(self) -> Any:
+        """The estimator before any patient."""
+        public = getattr(self.estimator, "public_model", lambda: None)()
+        if public is None:
+            raise ValueError(
+                "Expected an estimator with a public prior for hold_start=True: nothing else could choose the first round. "
+                "Pass prior=, or hold_start=False."
+            )
+        return public
+
+    def _count(self, expected: float | None, ids: Sequence[str]) -> float:
+        """The public number of patients in a new cohort."""
+        if expected is not None:
+            return float(expected)
+        expected_number(self.ledger, None)
+        return float(len(set(ids)))
+
+    def _rows(self, X: Any, keep: Sequence[int]) -> Any:
+        """Some rows; a list of nobody does not know how many columns it has."""
+        if not keep and isinstance(X, list):
+            return np.empty((0, getattr(self.estimator, "n_features_in_", 0)))
+        return retrieve_rows(X, keep)
+
+    def _selection(self, this: Round) -> Selection | None:
+        """How the cohort was chosen, if a query began the round; a held start is no sample."""
+        if this.label in self.ledger.rounds():
+            return Selection(this.label, None if self._held else self._rate(largest_of(self.ledger, this.label)))
+        if self.amplified and not self._held:
+            raise ValueError(
+                "Expected a query before teach with amplified=True: its coins chose the sample. Query first."
+            )
+        return None
 
     def _rate(self, largest: float | None) -> float | None:
         """The rate of the sample; None if the cohort pays for itself."""
-        if not self.amplified:
+        if not self.amplified or self._held:
             return None
         if largest is None or self.query_strategy.acceptance != "probability":
             raise ValueError(
@@ -348,32 +389,6 @@ class PrivateActiveLearner(ActiveLearner):
                 "largest chance of acceptance. Pass PrivateQuery(n_pool=...), or amplified=False."
             )
         return largest
-
-    @property
-    def _repeatable(self) -> bool:
-        """Whether the estimator is made of released arrays, which can be kept and given back."""
-        return hasattr(self.estimator, "restore")
-
-    @property
-    def _shape(self) -> str:
-        """What is public about the answer: learners of other classes ask other questions."""
-        prior, classes = getattr(self.estimator, "prior", None), getattr(self.estimator, "classes", None)
-        return f"{prior.means.shape} {prior.classes.tolist()}" if prior is not None else f"{classes}"
-
-    def _remember(self, ids: Sequence[str]) -> None:
-        if self._ids is not None:
-            self._ids.extend(ids)
-
-    def _add_training_data(self, X: Any, y: Any) -> None:
-        """Remember rows in memory; modAL's own version fails on current pandas and scikit-learn."""
-        if self.X_training is None:
-            self.X_training, self.y_training = X, y
-        elif isinstance(X, pd.DataFrame):
-            self.X_training = pd.concat([self.X_training, X])
-            self.y_training = np.concatenate([np.asarray(self.y_training), np.asarray(y)])
-        elif len(X):
-            self.X_training = np.vstack([self.X_training, X])
-            self.y_training = np.concatenate([np.asarray(self.y_training), np.asarray(y)])
 
     @staticmethod
     def _refuse_bootstrap(bootstrap: bool) -> None:

@@ -6,7 +6,8 @@ Invariants (the numbers are those of docs/trusted_kernel.md)
 * L4  Every leaf counts, occupied or not; occupancy is unknown here, so no number can depend on it.
 * L5  A new leaf inherits everything that its source has paid, its ceiling and its caps.
 * L6  Leaves are disjoint; who is in which is the vault's business.
-* L7  A leaf that secret coins filled, at the price of a sample, is charged together with the leaf that paid, or not at all.
+* L7  A leaf that secret coins filled, at the price of a sample, is charged together with the leaf that paid and all
+  that were split from it, or not at all.
 * The spend of an account is that of its most expensive leaf, taken amount by amount before
   anything is converted to ε.
 """
@@ -55,6 +56,7 @@ class Accounts:
     def __init__(self, ceiling: Amounts) -> None:
         self.leaves = {POOL: Leaf(tuple(0 for _ in ceiling), ceiling)}
         self.sampled: dict[str, str] = {}  # leaves filled by secret coins, with the leaf that paid for the sample
+        self.parents: dict[str, str] = {}  # of every leaf but the first: the leaf it was split from
         self.steps = 0  # charges and splits so far
 
     def check(self, account: str, cap: str | None = None) -> str:
@@ -72,11 +74,12 @@ class Accounts:
     def check_whole(self, account: str) -> None:
         """Raise if a charge would fall on a sample but not on those it was drawn from (L7)."""
         leaves = self.under(self.check(account))
-        for leaf in leaves:
-            if self.sampled.get(leaf, leaf) not in leaves:
+        payers = {self.sampled[leaf] for leaf in leaves if leaf in self.sampled}
+        for leaf in self.leaves if payers else ():
+            if leaf not in leaves and payers & self._ancestors(leaf):
                 raise ValueError(
-                    f"Account {leaf!r} was filled by secret coins, and its price covers one release of the sample. "
-                    f"Charge 'cohort', with everybody who might have been in it."
+                    f"Account {account!r} has patients whom secret coins chose, and their price covers one release of "
+                    "the sample. Charge 'cohort', with everybody who might have been chosen."
                 )
 
     def under(self, account: str) -> list[str]:
@@ -131,11 +134,20 @@ class Accounts:
         self.check_split(source, into, ceiling)
         if source in self.sampled:
             self.sampled[into] = self.sampled[source]
+        self.parents[into] = source
         leaf = self.leaves[source]
         if ceiling is not None:
             leaf = replace(leaf, ceiling=tuple(map(min, leaf.ceiling, ceiling)))
         self.leaves[into] = leaf
         self.steps += 1
+
+    def _ancestors(self, leaf: str) -> set[str]:
+        """A leaf, the one it was split from, and so on."""
+        found = {leaf}
+        while leaf in self.parents:
+            leaf = self.parents[leaf]
+            found.add(leaf)
+        return found
 
     def check_cap(self, account: str, name: str) -> None:
         """Raise unless a part of an account may be limited under a new name."""

@@ -42,6 +42,8 @@ def identify(X: Any, record_ids: Any = None) -> list[str]:
         ids = list(record_ids)
         if len(ids) != len(X):
             raise ValueError("Expected record_ids to have one entry for each row of X. Pass the ids of the same rows.")
+        if set(map(type, ids)) <= {str}:
+            return ids
         if pd.isna(pd.Series(ids, dtype=object)).any():
             raise ValueError("Expected record_ids without missing entries. Give every row the id of its patient.")
         return [str(entry) for entry in ids]

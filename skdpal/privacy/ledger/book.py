@@ -75,6 +75,8 @@ class Book:
 
         def pay(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
+            if key in state.asked:
+                return self._again(transaction, state, key, record_ids)
             if reserve and isinstance(state.filter, PlannedFilter):
                 raise LedgerError("A planned ledger reserves nothing: put every fit into its schedule.")
             self._check_members(transaction, state, account, record_ids)
@@ -92,7 +94,7 @@ class Book:
         def take(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
             state.require_reserved(reservation, event, label)
-            self._check_members(transaction, state, account, record_ids)
+            self._check_members(transaction, state, account, record_ids, state.reserved[reservation][0])
             row = {"kind": "draw", "event": events.to_json(event), "label": str(label), "reservation": reservation}
             self._append(transaction, row)
             return state.reserved[reservation][0]
@@ -130,6 +132,9 @@ class Book:
 
         def move_and_pay(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
+            if key in state.asked:
+                return self._again(transaction, state, key, record_ids)
+            state.accounts.check_whole(source)  # a leaf split from a sample is of the sample
             state.filter.require_branch(state.accounts, source, into, event, label)
             self._append_split(transaction, state, source, into, members, selection=selection)
             return self._append_charge(transaction, event, label, into, alone, key=key)
@@ -140,6 +145,8 @@ class Book:
 
         def pay_and_move(transaction: Transaction) -> Receipt:
             state = self._replay(transaction)
+            if key in state.asked:
+                return self._again(transaction, state, key, record_ids)
             self._check_coins(state, round, rate, members)
             state.accounts.check_whole(source)
             state.filter.require_sample(state.accounts, source, into, paid, label)
@@ -188,15 +195,9 @@ class Book:
     def redraw(self, key: Question, record_ids: Sequence[str]) -> Receipt:
         """The receipt of a question without an answer: a crash came between, and nothing left."""
 
-        def again(transaction: Transaction) -> Receipt:
-            state = self._replay(transaction)
-            receipt = state.asked[key]
-            self._check_members(transaction, state, key[1], record_ids)
-            if receipt.number not in state.answered:  # else another process was faster, and its answer counts
-                self._append(transaction, {"kind": "redraw", "receipt": receipt.number})
-            return receipt
-
-        return self._write(again)
+        return self._write(
+            lambda transaction: self._again(transaction, self._replay(transaction), key, record_ids)
+        )
 
     def cap(self, account: str, name: str, epsilon: float) -> None:
         """Limit a part of an account from now on."""
@@ -302,6 +303,17 @@ class Book:
         # an unfinished journal leaves them where they were
         self.vault.move(members, into, source, row["number"], state.head, _evidence(transaction, state))
 
+    def _again(
+        self, transaction: Transaction, state: State, key: Question | None, record_ids: Sequence[str] | None
+    ) -> Receipt:
+        """The receipt of a question that was paid; its account now may hold fewer patients, never others."""
+        assert key is not None  # nobody asks nothing
+        receipt = state.asked[key]
+        self._check_members(transaction, state, key[1], record_ids, receipt)
+        if receipt.number not in state.answered:  # else another process was faster, and its answer counts
+            self._append(transaction, {"kind": "redraw", "receipt": receipt.number})
+        return receipt
+
     def _note_answer(self, receipt: Receipt) -> None:
         row = {"kind": "answer", "receipt": receipt.number}
         self.note(lambda state: [] if receipt.number in state.answered else [row])
@@ -316,12 +328,19 @@ class Book:
             )
 
     def _check_members(
-        self, transaction: Transaction, state: State, account: str, record_ids: Sequence[str] | None
+        self,
+        transaction: Transaction,
+        state: State,
+        account: str,
+        record_ids: Sequence[str] | None,
+        receipt: Receipt | None = None,
     ) -> None:
         state.accounts.check(account)
         if record_ids is None or account == ROOT:
             return
         allowed = set(state.accounts.under(account))
+        if receipt is not None:  # paid before: leaves that came from elsewhere since then did not pay
+            allowed &= state.payers(receipt)
         if not allowed.issuperset(self.vault.accounts_of(map(str, record_ids), _evidence(transaction, state))):
             raise ValueError(
                 f"Expected rows of patients of account {account!r} only. Pass their record_ids, or charge 'cohort'."

@@ -162,6 +162,10 @@ class Handle:
         else:
             state.filter.require_branch(state.accounts, self._source, self.account, event, label)
 
+    def paid(self, event: Event) -> bool:
+        """Whether this question was asked before, so that nobody will pay for it."""
+        return self._key(event) in self.root._book.read().asked
+
     def headroom(self, make_event: Callable[[Any], Event]) -> float:
         """As `PrivacyLedger.headroom`, for this account."""
         if self._reservation is not None:

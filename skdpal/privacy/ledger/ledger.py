@@ -24,6 +24,7 @@ from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
 from skdpal.privacy.filters.calibration import dearest
 from skdpal.privacy.filters.planned import PlannedFilter
+from skdpal.privacy.identities import identify
 from skdpal.privacy.ledger import certificate
 from skdpal.privacy.ledger.book import Book
 from skdpal.privacy.ledger.handle import Handle, Selection
@@ -385,7 +386,11 @@ class PrivacyLedger:
             Whether the chosen stay inside the hospital.
         """
         row = {"kind": "round", "label": label, "parameters": dict(parameters or {}), "hidden": hidden}
-        self._book.note(lambda state: [] if state.rounds.get(label) == row["parameters"] else [row])
+
+        def known(state: State) -> bool:
+            return state.rounds.get(label) == row["parameters"] and (not hidden or label in state.hidden)
+
+        self._book.note(lambda state: [] if known(state) else [row])
 
     # -- the hospital's side -----------------------------------------------------------------
 
@@ -402,7 +407,7 @@ class PrivacyLedger:
 
     def coins(self, label: str, record_ids: Sequence[str]) -> NDArray[np.float64]:
         """A secret uniform number in [0, 1) for each patient, the same for the same label."""
-        return self._book.vault.coins(label, [str(patient) for patient in record_ids])
+        return self._book.vault.coins(label, identify(record_ids, record_ids))
 
     def tag(self, text: str) -> str:
         """A name for a text, such as a list of patients, that tells nothing to whoever has no vault."""

@@ -132,6 +132,18 @@ class State:
                 ceiling=budget.epsilon,
             )
 
+    def payers(self, receipt: Receipt) -> set[str]:
+        """The leaves whose patients paid for a receipt: those below its account then, and what was split from them."""
+        parents = self.accounts.parents
+
+        def then(leaf: str) -> str:
+            while self.splits[leaf] > receipt.number:
+                leaf = parents[leaf]
+            return leaf
+
+        account = receipt.account
+        return {leaf for leaf in self.splits if account in (ROOT, then(leaf)) or then(leaf).startswith(f"{account}/")}
+
     def _open(self, row: Row) -> None:
         if self.header:
             raise LedgerError("The ledger has a second header: its ceiling never changes. Restore the store.")

@@ -123,9 +123,9 @@ def accept_all(
 ) -> NDArray[np.bool_]:
     """`accept` for every patient of a pool, at the speed of matrix products.
 
-    The answer is that of `accept`, patient by patient. Rows of a block can differ in the last digits from the same row
-    alone, as the order of sums differs; so whoever would be decided otherwise by a score a little higher or lower, at
-    most a few in a thousand, is scored again, alone.
+    The answer is that of `accept`, patient by patient. Whose coin no score could win is not scored at all. Rows of a block
+    can differ in the last digits from the same row alone, as the order of sums differs; so whoever would be decided
+    otherwise by a score a little higher or lower, at most a few in a thousand, is scored again, alone.
 
     Parameters
     ----------
@@ -140,10 +140,19 @@ def accept_all(
     ndarray of bool of shape (n_rows,)
         Rows of one patient have one answer.
     """
-    if not len(ids):
-        return np.zeros(0, dtype=np.bool_)
-    blocks = [range(first, min(first + _BLOCK, len(ids))) for first in range(0, len(ids), _BLOCK)]
-    scores = np.concatenate([score(utility, model, take(X, list(block))) for block in blocks])
+    accepted = np.zeros(len(ids), dtype=np.bool_)
+    possible = np.flatnonzero(coins < rule.largest)  # all rows of a patient share the coin
+    if len(possible):
+        rows = X if len(possible) == len(ids) else take(X, possible)
+        accepted[possible] = _accept(rows, [ids[at] for at in possible], model, utility, rule, coins[possible])
+    return accepted
+
+
+def _accept(
+    X: Any, ids: Sequence[str], model: Any, utility: str | Utility, rule: AcceptanceRule, coins: Array
+) -> NDArray[np.bool_]:
+    blocks = [slice(first, first + _BLOCK) for first in range(0, len(ids), _BLOCK)]  # views, not copies
+    scores = np.concatenate([score(utility, model, take(X, block)) for block in blocks])
     several = len(set(ids)) < len(ids)
     owner = np.unique(np.asarray(ids, dtype=object).astype(str), return_inverse=True)[1] if several else None
     if owner is not None:
