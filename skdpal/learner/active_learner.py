@@ -50,8 +50,8 @@ class PrivateActiveLearner(ActiveLearner):
         (docs/trusted_kernel.md, Theorem A). For ledgers of filter "planned" or "renyi", acceptance by probability and a
         public `n_pool`; the new accounts cannot be charged again.
     hold_start : bool, default=False
-        Release the starting cohort together with the first round, which the public model of the estimator's prior chooses:
-        one noise less. Until then the public model predicts.
+        Release the starting cohort, if there is one, together with the first round, which the public model of the
+        estimator's prior chooses: one noise less. Until then the public model predicts.
     **fit_kwargs
         Passed to the estimator's `fit`.
 
@@ -129,7 +129,9 @@ class PrivateActiveLearner(ActiveLearner):
         self.force_all_finite = True
         self.amplified = amplified
         self.hold_start = hold_start
-        self._taught, self._held, self._number = Taught(), False, 0
+        self._taught, self._held, self._number = Taught(), hold_start, 0
+        if hold_start:
+            self.estimator = self._public()
         if X_training is not None:
             self.fit(X_training, y_training, record_ids=record_ids, **fit_kwargs)
 
@@ -156,11 +158,9 @@ class PrivateActiveLearner(ActiveLearner):
         expected = fit_kwargs.pop("expected_records", None)
         start = Taught().plus(X, y, ids, float(len(set(ids)) if expected is None else expected))
         if self.hold_start:
-            if self.query_strategy.release == "published" and self.query_strategy.chunks is not None:
-                raise ValueError("Expected hold_start=False with published chunks: the start is in none of them.")
             self.estimator = self._public()
         else:
-            self._learn("fit", start, self._branch(START, None, ids), fit_kwargs)
+            self._learn(self.estimator, "fit", start, self._branch(START, None, ids), fit_kwargs)
         self._taught, self._held, self._number = start, self.hold_start, 0
         return self
 
@@ -233,11 +233,14 @@ class PrivateActiveLearner(ActiveLearner):
         expected = self._count(expected_records, [ids[at] for at in keep])
         new = Taught().plus(self._rows(X, keep), np.asarray(y)[keep], [ids[at] for at in keep], expected)
         everybody = self._taught.plus(new.X, new.y, new.ids, new.expected)
-        if self._held or not only_new:
+        anew = self._held or not only_new
+        if anew:
             self._taught.require_rows()
-            self._learn("fit", everybody, self._payer(account, selection, this, only_new, everybody.ids), fit_kwargs)
-        else:
-            self._learn("partial_fit", new, self._payer(account, selection, this, only_new, new.ids), fit_kwargs)
+        cohort = everybody if anew else new
+        payer = self._payer(account, selection, this, only_new, cohort.ids)
+        learning = clone(self.estimator) if anew else self.estimator
+        self._learn(learning, "partial_fit", cohort, payer, fit_kwargs)  # not fit: nobody may have been accepted
+        self.estimator = learning
         if account not in self.ledger.accounts():  # everybody paid, and nobody has moved yet
             self.ledger.split(this.source, into=account, members=everybody.ids if self._held else new.ids)
         self._taught, self._held, self._number = everybody, False, self._number + 1
@@ -299,16 +302,16 @@ class PrivateActiveLearner(ActiveLearner):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _learn(self, verb: str, cohort: Taught, handle: Any, fit_kwargs: dict[str, Any]) -> None:
-        """Let the estimator learn at the expense of a handle; a refusal leaves it as it was."""
-        before = self.estimator.ledger
-        self.estimator.set_params(ledger=handle)
+    def _learn(self, estimator: Any, verb: str, cohort: Taught, handle: Any, fit_kwargs: dict[str, Any]) -> None:
+        """Let an estimator learn at the expense of a handle; a refusal leaves it as it was."""
+        before = estimator.ledger
+        estimator.set_params(ledger=handle)
         try:
-            getattr(self.estimator, verb)(
+            getattr(estimator, verb)(
                 cohort.X, cohort.y, record_ids=cohort.ids, expected_records=cohort.expected, **fit_kwargs
             )
         except BaseException:
-            self.estimator.set_params(ledger=before)
+            estimator.set_params(ledger=before)
             raise
 
     @property
@@ -348,6 +351,8 @@ class PrivateActiveLearner(ActiveLearner):
 
     def _public(self) -> Any:
         """The estimator before any patient."""
+        if self.query_strategy.release == "published" and self.query_strategy.chunks is not None:
+            raise ValueError("Expected hold_start=False with published chunks: the start is in none of them.")
         public = getattr(self.estimator, "public_model", lambda: None)()
         if public is None:
             raise ValueError(

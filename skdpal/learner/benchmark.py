@@ -23,8 +23,7 @@ from skdpal.learner.plan import StudyPlan
 from skdpal.privacy import PrivacyLeakWarning, PrivacyLedger
 from skdpal.privacy.randomness import perturb, simulation
 from skdpal.privacy.validation import check_count, check_one_of
-from skdpal.query import PrivateQuery
-from skdpal.query import score
+from skdpal.query import PrivateQuery, score
 
 __all__ = ["METHODS", "PUBLISHED", "compare_methods", "summarise"]
 

@@ -37,11 +37,12 @@ class Taught:
     def plus(self, X: Any, y: Any, ids: Sequence[str], expected: float) -> Self:
         """These patients and some more; nothing is changed here."""
         total = self.expected + expected
-        if self.X is None:
+        if self.X is None or not len(self.X):
             return type(self)(X, y, tuple(ids), total, self.complete)
         if not len(X):
             return type(self)(self.X, self.y, self.ids, total, self.complete)
-        rows = pd.concat([self.X, X]) if isinstance(X, pd.DataFrame) else np.vstack([self.X, X])
+        frames = isinstance(X, pd.DataFrame) and isinstance(self.X, pd.DataFrame)
+        rows = pd.concat([self.X, X]) if frames else np.vstack([self.X, X])
         labels = np.concatenate([np.asarray(self.y), np.asarray(y)])
         return type(self)(rows, labels, (*self.ids, *ids), total, self.complete)
 

@@ -235,11 +235,12 @@ class PrivateQuery:
         """Who looks at the patients."""
         if not isinstance(self.scorer, str):
             return self.scorer
-        if self.scorer == "released" or (self.scorer == "public-first" and this.number > 0):
-            return learner
-        public = [getattr(estimator, "public_model", lambda: None)() for estimator in members_of(learner)]
-        if public[0] is not None:
-            return public[0]
+        members = members_of(learner)
+        if self.scorer == "released" or (self.scorer == "public-first" and (this.number > 0 or len(members) > 1)):
+            return learner  # before any patient, a committee agrees with itself
+        public = getattr(members[0], "public_model", lambda: None)()
+        if public is not None:
+            return public
         if self.scorer == "public":
             raise ValueError(
                 'Expected an estimator with a public prior for scorer="public". Pass prior=, or a public model as scorer.'
@@ -252,6 +253,11 @@ class PrivateQuery:
         self, learner: Any, ledger: Any, this: Round, utility: Utility, n_instances: int, X_pool: Any, ids: list[str]
     ) -> NDArray[np.intp]:
         """The best of noisy scores, which the pool pays for once."""
+        if ledger.hidden_rounds:
+            raise ValueError(
+                'Expected release="hidden": an earlier round of this ledger was hidden, and a published choice among those '
+                "who are left would tell who was chosen then. Keep to hidden rounds, or make a ledger for other patients."
+            )
         if len(set(ids)) < len(ids):
             raise ValueError(
                 "Expected one row for each patient in a published choice. Merge rows of one patient, such as their mean."
@@ -265,9 +271,10 @@ class PrivateQuery:
         order = np.array(sorted(np.flatnonzero(waiting), key=lambda position: ids[position]), dtype=np.intp)
         names = [ids[position] for position in order]
         if isinstance(utility, Random):  # coins look at nobody
-            return order[np.argsort(ledger.coins(this.label, names), kind="stable")[:n_instances]]
+            return order[np.argsort(ledger.coins(f"published {this.label}", names), kind="stable")[:n_instances]]
         model = self._model(learner, this)
-        payer = ledger.within(source, question=f"scores of {this.label} {ledger.tag(' '.join(names))}")
+        asked = f"{utility!r} by {type(model).__name__}, {self.published!r}, {n_instances} of {names!r}"
+        payer = ledger.within(source, question=f"scores of {this.label}: {ledger.tag(asked)}")
 
         def values() -> NDArray[np.float64]:
             rows = take(X_pool, order)

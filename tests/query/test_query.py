@@ -13,7 +13,7 @@ from skdpal import (
     PrivateActiveLearner,
     PrivateQuery,
 )
-from skdpal.query import UTILITIES, AcceptanceRule, score
+from skdpal.query import AcceptanceRule, score
 
 
 def learner_with(embedded, query, sigma=2.0, ledger=None):
@@ -104,7 +104,7 @@ def test_asking_again_is_free_and_the_same_and_the_next_round_is_fresh(learner, 
     second = learner.query(pool, 6, record_ids=IDS)[0]
     assert not set(first) & set(second)  # whoever was accepted is passed over
     assert learner.ledger.hidden_rounds == 2
-    coins = [learner.ledger.coin(f"hidden round {key}", "p0") for key in learner.query_strategy._rounds]
+    coins = [learner.ledger.coins(label, ["p0"])[0] for label in learner.ledger.rounds()]
     assert len(set(coins)) == 2
 
 
@@ -151,9 +151,11 @@ def test_the_reference_is_thinned_as_the_pool_is(learner, embedded):
     for _ in range(2):
         chosen = learner.query(pool, 5, record_ids=IDS)[0]
         learner.teach(pool[chosen], embedded.y[6:26][chosen], record_ids=[IDS[at] for at in chosen])
-    first, second = query._rounds.values()
-    assert (first.rule.rate, second.rule.rate) == (5 / 20, 5 / 15)
-    assert second.weights == pytest.approx(np.maximum(1 - first.rule.probability(first.scores), 1e-12))
+    first, second = learner.ledger.rounds().values()
+    assert (first["rate"], second["rate"]) == (5 / 20, 5 / 15)
+    scores = score("margin", learner.estimator.public_model(), query.reference)  # which chose in the first round
+    rule = AcceptanceRule.from_reference(5 / 20, query.acceptance, query.tilt, scores, np.ones(len(scores)))
+    assert first["left"] == pytest.approx(np.maximum(1 - rule.probability(scores), 1e-12))
 
 
 @pytest.mark.parametrize(
@@ -187,11 +189,15 @@ def test_only_released_models_choose(embedded, ledger):
 @settings(max_examples=30)
 @given(st.integers(2, 6), st.integers(0, 10**6))
 def test_utilities_are_between_zero_and_one(n_classes, seed):
+    class Released:
+        def predict_proba(self, rows):
+            return rows
+
     probabilities = np.random.default_rng(seed).dirichlet(np.full(n_classes, 0.3), 10)
     uniform, certain = np.full((1, n_classes), 1 / n_classes), np.eye(n_classes)[:1]
-    for name, utility in UTILITIES.items():
-        values = utility(probabilities)
+    for name in ("margin", "entropy", "least_confidence", "random"):
+        values = score(name, Released(), probabilities)
         assert ((values >= 0) & (values <= 1)).all()
         if name != "random":
-            assert utility(uniform)[0] == pytest.approx(1)
-            assert utility(certain)[0] == pytest.approx(0)
+            assert score(name, Released(), uniform)[0] == pytest.approx(1)
+            assert score(name, Released(), certain)[0] == pytest.approx(0)

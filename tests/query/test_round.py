@@ -15,7 +15,7 @@ from skdpal import (
     PrivateActiveLearner,
     PrivateQuery,
 )
-from skdpal.query import UTILITIES, AcceptanceRule, accept
+from skdpal.query import AcceptanceRule, accept, score
 
 IDS = [f"p{number}" for number in range(20)]
 
@@ -79,8 +79,12 @@ def test_a_query_writes_a_marker_and_nothing_else(embedded, journal):
     learner.query(embedded.X[6:26], 3, record_ids=IDS)
     learner.query(embedded.X[6:26], 3, record_ids=IDS)
     (marker,) = journal(learner.ledger)[len(before) :]
-    assert marker["kind"] == "hidden-round"
-    assert set(marker) == {"kind", "date", "number"}
+    assert (marker["kind"], marker["hidden"]) == ("round", True)
+    assert set(marker) == {"kind", "label", "parameters", "hidden", "date", "number"}
+    assert marker["label"] == f"round {learner.estimator.fingerprint()}"
+    known = {"wanted": 3, "n_pool": 20, "rate": 3 / 20, "largest": 3 / 20 * 1.5, "acceptance": "probability"}
+    assert known.items() <= marker["parameters"].items()
+    assert set(marker["parameters"]) == {*known, "utility", "tilt", "reference", "left"}
     assert len(learner.ledger.receipts()) == 1
     assert learner.ledger.spent("cohort/pool") == 0.0
 
@@ -90,6 +94,11 @@ def test_an_emptied_pool_looks_like_any_other_from_outside(embedded, journal):
     full.query(embedded.X[6:26], 3, record_ids=IDS)
     emptied.query(embedded.X[:0], 3, record_ids=[])
     assert kinds(journal, full.ledger) == kinds(journal, emptied.ledger)
+    assert [row["parameters"] for row in journal(full.ledger) if row["kind"] == "round"] == [
+        {**row["parameters"], "left": full.ledger.rounds()[f"round {full.estimator.fingerprint()}"]["left"]}
+        for row in journal(emptied.ledger)
+        if row["kind"] == "round"
+    ]
     assert full.ledger.certificate()["release_mode"] == emptied.ledger.certificate()["release_mode"]
 
 
@@ -123,16 +132,16 @@ def test_random_for_want_of_budget_goes_by_coins_alone(embedded):
     learner = make(embedded, query)
     learner.estimator.set_params(noise_multiplier=0.5)
     chosen = set(learner.query(embedded.X[6:26], 10, record_ids=IDS)[0])
-    key = learner.estimator.fingerprint()
-    coins = {at for at, name in enumerate(IDS) if learner.ledger.coin(f"hidden round {key}", name) < 10 / 20}
-    assert chosen == coins
+    coins = learner.ledger.coins(f"round {learner.estimator.fingerprint()}", IDS)
+    assert chosen == set(np.flatnonzero(coins < 10 / 20))
 
 
-def test_a_query_priced_on_the_wrong_account_would_be_refused(embedded, exhausted, untouchable):
-    ledger = PrivacyLedger(PrivacyBudget(2.0))
-    learner = make(embedded, ledger=ledger)
+def test_a_query_asks_the_patients_who_will_pay(embedded, untouchable):
+    learner = make(embedded)
     learner.query(embedded.X[6:26], 3, record_ids=IDS)  # the start has spent all, the pool nothing
-    learner.teach_account = "cohort"
+    event = learner.estimator.privacy_event()
+    assert not learner.ledger.affords(event, "cohort/start")
+    learner.ledger.charge(event, "something else", "cohort/pool")
     with pytest.raises(BudgetExhausted, match=r"spent 1\.9\d of 2\.00|spent 2\.00 of 2\.00"):
         learner.query(untouchable, 3)
 
@@ -150,7 +159,7 @@ def test_accept_compares_one_coin_with_one_probability(embedded, coin, at):
             return np.array([[0.7, 0.3]])
 
     rule = AcceptanceRule(0.5, "probability", 1.0)
-    (chance,) = rule.probability(UTILITIES["margin"](Released().predict_proba([at])))
+    (chance,) = rule.probability(score("margin", Released(), embedded.X[[at]]))
     assert accept(embedded.X[[at]], Released(), "margin", rule, coin) is bool(coin < chance)
 
 
@@ -168,8 +177,7 @@ def test_rates_follow_the_protocol_not_the_pool(embedded):
     for asked_before in (0, 5, 10):
         pool = embedded.X[6 : 8 + asked_before]  # of any size
         chosen, rows = learner.query(pool, 5, record_ids=IDS[: len(pool)])
-        rule = list(learner.query_strategy._rounds.values())[-1].rule
-        assert rule.rate == 5 / (20 - asked_before)
+        assert list(learner.ledger.rounds().values())[-1]["rate"] == 5 / (20 - asked_before)
         learner.teach(rows, embedded.y[6:26][chosen], record_ids=[IDS[at] for at in chosen])
 
 

@@ -150,6 +150,18 @@ def test_a_bad_number_wanted_is_named(k):
         PublishedSelection("gaussian", 1.0).choose(np.zeros(3), k)
 
 
+@pytest.mark.parametrize("partition", [None, CORNERS, SITES])
+def test_a_release_of_another_selection_is_refused(partition):
+    """As when a round that is remembered is asked again with another partition."""
+    selection = PublishedSelection("gaussian", 1.0, partition)
+    for released in (np.zeros(5), np.zeros((5, 2)), np.zeros((5, 3))):
+        if released.shape == ((5, 3) if partition is CORNERS else (5,)):
+            assert len(selection.choose(released, 2, record_ids="abcde")) == 2
+        else:
+            with pytest.raises(ValueError, match="same partition"):
+                selection.choose(released, 2, record_ids="abcde")
+
+
 def test_strata_need_the_patients():
     with pytest.raises(ValueError, match="record_ids"):
         PublishedSelection("gaussian", 1.0, SITES).choose(np.zeros(3), 1)

@@ -120,6 +120,11 @@ class PublishedSelection:
         ndarray of int of shape (min(k, n_rows),)
         """
         k, released = check_count("k", k, least=1), np.asarray(released)
+        if released.shape[1:] != ((self.partition.n_cells,) if self.of_rows else ()):
+            raise ValueError(
+                "Expected what this selection's own mechanism released. Found another shape. Ask as the round was asked "
+                "before: with the same partition."
+            )
         if self.noise == "gumbel":
             return released[:k].astype(np.intp)
         if self.partition is None:
