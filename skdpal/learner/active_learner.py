@@ -87,8 +87,6 @@ class PrivateActiveLearner(ActiveLearner):
     ['cohort/start', 'cohort/round-1']
     """
 
-    teach_account = POOL  # who pays for the next teach
-
     def __init__(
         self,
         estimator: Any,
@@ -221,7 +219,7 @@ class PrivateActiveLearner(ActiveLearner):
         this, account = self.query_strategy.round_of(self), self._next
         selection = self._selection(this)
         payer, event = self._payer(account, selection, this, only_new), self.estimator.privacy_event()
-        payer.require(event, f"teach (round {self._number + 1})")
+        payer.require(event, f"teach (round {self._number + 1}){'' if only_new else ' on everybody'}")
         if not only_new and not payer.paid(event):
             self._warn_of_price(event)
         ids = identify(X, record_ids)
@@ -266,8 +264,10 @@ class PrivateActiveLearner(ActiveLearner):
             handle = self._branch(account, Selection(this.label, rate), (), this)
             handle.require(self.estimator.privacy_event(), words)
         elif this.label not in self.ledger.rounds():  # else the selection may have been paid
-            event = events.composed([*selection, self.estimator.privacy_event(n_instances)])
-            self.ledger.require(event, words, this.source if this.source in self.ledger.accounts() else POOL)
+            source = this.source if this.source in self.ledger.accounts() else POOL
+            coming = [] if self.ledger.filter == "planned" else [self.estimator.privacy_event(n_instances)]
+            event = events.composed([*selection, *coming]) if coming else selection[0]  # a schedule has its own order
+            self.ledger.require(event, words, source)
 
     def score(self, X: Any, y: Any, *, public: bool = False, **score_kwargs: Any) -> float:
         """Exact accuracy; declare `public=True` for public data, else the certificate becomes void."""

@@ -47,7 +47,7 @@ class StudyPlan:
         Of acceptance by probability.
     sampling_rates : tuple of float
         The largest chance of acceptance in each round, if hidden rounds are paid for as Poisson samples; else empty.
-    chunks, retrain : bool
+    chunks, retrain, hold_start : bool
         As in `plan_study`.
     policy : str
         What divided the budget.
@@ -72,6 +72,7 @@ class StudyPlan:
     sampling_rates: tuple[float, ...] = ()
     chunks: bool = False
     retrain: bool = False
+    hold_start: bool = False
     policy: str = "Uniform()"
     n_classes: int | None = None
     nonprivate_accuracy: float | None = None
@@ -93,6 +94,7 @@ class StudyPlan:
             self.evaluation_noise,
             self.selection_noise,
             self.sampling_rates,
+            self.hold_start,
         )
         return schedule_of(releases, evaluation=bool(self.n_evaluation), chunks=self.chunks, retrain=self.retrain)
 
@@ -121,7 +123,10 @@ class StudyPlan:
         noises = (self.noise_multiplier, *self.round_noise)
         if self.retrain:
             return self.expected_labels / noises[-1]
-        return math.hypot(*(n / sigma for n, sigma in zip(self.labels, noises, strict=True)))
+        cohorts = self.labels
+        if self.hold_start:
+            cohorts, noises = (sum(cohorts[:2]), *cohorts[2:]), self.round_noise
+        return math.hypot(*(n / sigma for n, sigma in zip(cohorts, noises, strict=True)))
 
     @property
     def kappa(self) -> float:
@@ -226,6 +231,7 @@ def plan_study(
     filter: str = "gdp",
     tilt: float = 0.5,
     retrain: bool = False,
+    hold_start: bool = False,
     chunks: bool = False,
     selection_share: float = 0.5,
     policy: Policy | None = None,
@@ -265,6 +271,9 @@ def plan_study(
         Of acceptance by probability, from 0 to 1; see `PrivateQuery`. Less tilt, less noise.
     retrain : bool, default=False
         Train on all cohorts anew in every round; each of them pays each time.
+    hold_start : bool, default=False
+        Release the start together with the first hidden round, which the public model chooses: one noise less. Needs a
+        public prior.
     chunks : bool, default=False
         Published rounds ask disjoint parts of the pool, so that nobody is scored twice.
     selection_share : float, default=0.5
@@ -320,13 +329,16 @@ def plan_study(
     check_real("tilt", tilt, above=0.0, below=1.0, closed=True)
     check_real("selection_share", selection_share, above=0.0, below=1.0)
     words.check_feasible(**checked, release=release, chunks=chunks)
+    if hold_start and (release != "hidden" or retrain):
+        raise ValueError('Expected hold_start=False unless release="hidden" and retrain=False. Leave it out.')
     policy = words.check_policy(policy, filter=filter, divides=retrain or (release == "published" and not chunks))
     if retrain:
         found = noise.retrained(budget, rounds, policy, scored=release == "published", chunks=chunks)
     elif release == "published":
         found = noise.published(budget, rounds, policy, selection_share, chunks=chunks)
     elif filter == "planned":
-        found = noise.amplified(budget, n_pool, labels_per_round, rounds, tilt, evaluation=bool(n_evaluation))
+        protocol = (n_pool, labels_per_round, rounds, tilt)
+        found = noise.amplified(budget, *protocol, evaluation=bool(n_evaluation), held=hold_start)
     else:
         found = noise.pay_once(budget, rounds)
     plan = StudyPlan(
@@ -344,6 +356,7 @@ def plan_study(
         sampling_rates=found.rates,
         chunks=chunks,
         retrain=retrain,
+        hold_start=hold_start,
         policy=repr(policy),
         n_classes=n_classes,
         nonprivate_accuracy=nonprivate_accuracy,

@@ -209,7 +209,7 @@ def test_the_charge_is_on_record_before_a_gradient_is_formed(ledger, monkeypatch
 
 
 def test_after_a_hidden_query_the_expectation_must_be_said(ledger, untouchable):
-    ledger.mark_hidden_round()
+    ledger.begin_round("round 1", hidden=True)
     model = DPLinearClassifier(4.0, classes=[0, 1], ledger=ledger)
     with pytest.raises(ValueError, match=r"expected_records.*Pass expected_records=n_instances"):
         model.partial_fit(untouchable, untouchable)

@@ -182,7 +182,7 @@ def test_fit_refuses_zero_rows_but_partial_fit_charges_and_releases_them(ledger)
 
 
 def test_after_a_hidden_query_the_expectation_must_be_said(ledger, untouchable, journal):
-    ledger.mark_hidden_round()
+    ledger.begin_round("round 1", hidden=True)
     model = DPPrototypeClassifier(4.0, classes=CLASSES, ledger=ledger)
     before = journal(ledger)
     with pytest.raises(ValueError, match=r"expected_records.*Pass expected_records=n_instances"):

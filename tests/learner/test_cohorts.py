@@ -41,11 +41,12 @@ def test_the_start_is_refused_before_it_is_read(embedded, exhausted, untouchable
     assert journal(exhausted) == before
 
 
-def test_retraining_and_resampling_are_refused_before_rows_are_read(embedded, untouchable):
+def test_resampling_and_unaffordable_retraining_are_refused_before_rows_are_read(embedded, untouchable):
     learner = make(embedded)
-    for arguments in ({"only_new": False}, {"bootstrap": True}):
-        with pytest.raises(ValueError, match=next(iter(arguments))):
-            learner.teach(untouchable, untouchable, **arguments)
+    with pytest.raises(BudgetExhausted, match="teach"):
+        learner.teach(untouchable, untouchable, only_new=False)  # the start would pay again
+    with pytest.raises(ValueError, match="bootstrap"):
+        learner.teach(untouchable, untouchable, bootstrap=True)
     with pytest.raises(ValueError, match="bootstrap"):
         learner.fit(untouchable, untouchable, bootstrap=True)
 
@@ -54,8 +55,9 @@ def test_retraining_and_resampling_are_refused_before_rows_are_read(embedded, un
 @pytest.mark.parametrize("who", COINS)
 def test_nobody_and_everybody_are_taught_alike_in_any_container(who, rows, embedded, journal, monkeypatch):
     learner = make(embedded, rows=rows)
-    monkeypatch.setattr(PrivacyLedger, "coin", lambda *_: COINS[who])
+    monkeypatch.setattr(PrivacyLedger, "coins", lambda _, label, ids: np.full(len(ids), COINS[who]))
     pool = rows(embedded.X[6:26])
+    asked = learner.estimator.fingerprint()
     chosen, cohort = learner.query(pool, 3, record_ids=IDS[6:26])
     assert len(chosen) == len(cohort) == (0 if who == "nobody" else 20)
     learner.teach(cohort, embedded.y[6:26][chosen], record_ids=[IDS[6:26][at] for at in chosen])
@@ -64,9 +66,11 @@ def test_nobody_and_everybody_are_taught_alike_in_any_container(who, rows, embed
         ("header", None, None),
         ("split", None, None),
         ("charge", "cohort/start", "fit"),
-        ("hidden-round", None, None),
+        ("answer", None, None),
+        ("round", None, f"round {asked}"),
         ("split", None, None),
         ("charge", "cohort/round-1", "partial_fit 1"),
+        ("answer", None, None),
     ]
     assert learner.estimator.releases_[-1].expected_records == 3
     assert learner.predict(pool).shape == (20,)
@@ -84,7 +88,7 @@ def test_the_public_state_does_not_tell_who_was_taught(who, embedded, monkeypatc
         return answers.copy()
 
     def after_a_round(coin):
-        monkeypatch.setattr(PrivacyLedger, "coin", lambda *_: coin)
+        monkeypatch.setattr(PrivacyLedger, "coins", lambda _, label, ids: np.full(len(ids), coin))
         learner = make(embedded)
         for _ in range(2):
             chosen, rows = learner.query(embedded.X[6:26], 3, record_ids=IDS[6:26])
@@ -113,8 +117,13 @@ def test_copies_carry_no_rows(tmp_path, embedded):
     again.query(embedded.X[6:26], 3, record_ids=IDS[6:26])
     again.teach(embedded.X[:0], [])
     assert [receipt.account for receipt in learner.ledger.receipts()][-1] == "cohort/round-2"
-    with pytest.raises(ValueError, match="expected_records"):
+    first = copy.deepcopy(deep)
+    deep.teach(embedded.X[:0], [])  # the same verb in the same place: the stored release
+    assert deep.estimator.fingerprint() == again.estimator.fingerprint()
+    assert len(learner.ledger.receipts()) == 3
+    with pytest.raises(ValueError, match="expected_records"):  # nothing was asked, so nothing is known
         deep.teach(embedded.X[:0], [])
+    assert first.estimator.fingerprint() != deep.estimator.fingerprint()
 
 
 def test_a_failed_teach_can_be_repeated_with_the_same_expectation(embedded):

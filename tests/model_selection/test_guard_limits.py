@@ -173,7 +173,7 @@ def test_workers_cannot_pay_from_an_in_memory_ledger(ledger):
 
 
 def test_a_guard_passes_on_what_fit_needs_after_a_hidden_query(ledger):
-    ledger.mark_hidden_round()
+    ledger.begin_round("round 1", hidden=True)
     with pytest.raises(ValueError, match="expected_records"):
         BudgetGuard(MODEL, ledger=ledger).fit(X, Y)
     assert BudgetGuard(MODEL, ledger=ledger).fit(X, Y, expected_records=30).predict(X).shape == (30,)

@@ -183,7 +183,7 @@ def test_a_run_cannot_release_more_than_was_announced(ledger, renyi):
 
 
 def test_after_a_hidden_selection_the_cohort_is_no_longer_known(ledger):
-    ledger.mark_hidden_round()
+    ledger.begin_round("round 1", hidden=True)
     with pytest.raises(ValueError, match="Search on the start cohort"):
         search(ledger=ledger).fit(X, Y)
 

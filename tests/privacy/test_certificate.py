@@ -48,7 +48,7 @@ def test_it_leads_with_the_ceiling_and_names_everything(ledger):
 def test_a_receipt_says_what_who_when_and_how_much(ledger):
     ledger.charge(events.gaussian(4.0), "fit")
     (receipt,) = ledger.certificate()["receipts"]
-    assert set(receipt) == {"number", "label", "account", "event", "epsilon", "date", "cap"}
+    assert set(receipt) == {"number", "label", "account", "event", "epsilon", "date", "cap", "question"}
     assert (receipt["label"], receipt["account"]) == ("fit", "cohort")
     assert receipt["epsilon"] == pytest.approx(independent_epsilon(1 / 4, 1e-5), rel=1e-6)
     assert events.from_json(receipt["event"]) == events.gaussian(4.0)

@@ -152,7 +152,7 @@ def test_a_journal_without_header_is_refused(used, execute):
         State().filter  # noqa: B018
 
 
-@pytest.mark.parametrize(("old", "new"), [('"schema": 3,', '"schema": 7,'), ('"kind": "header"', '"kind": "novel"')])
+@pytest.mark.parametrize(("old", "new"), [('"schema": 4,', '"schema": 7,'), ('"kind": "header"', '"kind": "novel"')])
 def test_an_unknown_schema_is_refused(used, execute, old, new):
     execute(used, f"UPDATE journal SET body = replace(body, '{old}', '{new}') WHERE number = 0")
     rechain(used)

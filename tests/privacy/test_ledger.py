@@ -198,7 +198,7 @@ def test_two_openings_of_a_file_are_one_ledger(durable, path, whole):
     assert durable.accounts_of(["p", "q"]) == ["cohort/a", POOL]
     assert durable.spent() == other.spent()
     assert not durable.affords(whole)
-    assert durable.coin("round 1", "p") == other.coin("round 1", "p")
+    assert durable.coins("round 1", ["p"]) == other.coins("round 1", ["p"])
 
 
 def test_patients_may_be_named_by_anything_that_has_a_string(ledger):

@@ -266,11 +266,11 @@ def test_either_of_the_two_bounds_may_be_the_smaller():
 
 
 def test_roles_are_what_each_leaf_was_in_round_by_round():
-    assert Schedule(STEPS).roles() == [
-        ((), (SCORES,), (LAST,)),
-        ((), (FIT,), (FIT, LAST)),
-        ((), (SCORES,), (FIT, LAST)),
+    assert Schedule(STEPS).groups() == [  # who was split off before the first release is apart
+        [((), (SCORES,), (LAST,)), ((), (SCORES,), (FIT, LAST))],
+        [((), (FIT,), (FIT, LAST))],
     ]
+    assert Schedule(STEPS).roles() == [role for group in Schedule(STEPS).groups() for role in group]
     assert Schedule(STEPS).roles("cohort/labelled", first=3) == [((), (FIT,))]
     assert Schedule([FIT]).roles() == [((FIT,),)]
 

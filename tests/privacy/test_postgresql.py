@@ -151,7 +151,7 @@ def test_accounts_members_and_coins_are_there_when_it_is_opened_again(shared, ur
     patients = ["ann", "bob", "cem", "eve"]
     assert again.accounts_of(patients) == shared.accounts_of(patients) == ["cohort/a", "cohort/b", "cohort/c", POOL]
     assert again.accounts() == shared.accounts()
-    assert again.coin("round 1", "ann") == shared.coin("round 1", "ann") != shared.coin("round 2", "ann")
+    assert again.coins("round 1", ["ann"]) == shared.coins("round 1", ["ann"]) != shared.coins("round 2", ["ann"])
     pickle.loads(pickle.dumps(handle)).charge(SMALL, "drawn")
     with pytest.raises(ValueError, match="patients of account"):
         again.charge(SMALL, "x", "cohort/a", record_ids=["bob"])
@@ -249,7 +249,7 @@ def test_several_ledgers_in_one_database(url, hand, budget, server):
     first.split(POOL, "cohort/a", ["p"])
     assert (labels_of(first), labels_of(second)) == (["only here"], [])
     assert second.accounts_of(["p"]) == [POOL]
-    assert first.coin("r", "p") != second.coin("r", "p")
+    assert first.coins("r", ["p"]) != second.coins("r", ["p"])
     assert labels_of(pickle.loads(pickle.dumps(first))) == ["only here"]
     with pytest.raises(FileExistsError):
         PrivacyLedger.create(url + SCHEMA.format("study1"), budget)

@@ -146,7 +146,7 @@ def test_real_ledgers_stay_out_of_simulations(ledger):
             lambda: ledger.reserve(events.gaussian(4.0), "x"),
             lambda: ledger.split(POOL, "cohort/a", ["p"]),
             lambda: ledger.branch(POOL, "cohort/a", ["p"]).charge(events.gaussian(4.0), "x"),
-            ledger.mark_hidden_round,
+            lambda: ledger.begin_round("round 1", hidden=True),
         ):
             with pytest.raises(LedgerError, match="real ledger"):
                 attempt()

@@ -161,7 +161,7 @@ def test_the_reference_is_thinned_as_the_pool_is(learner, embedded):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"utility": "coreset"}, "depend on other patients"),
+        ({"utility": "coreset"}, "score each patient alone"),
         ({"release": "open"}, "release"),
         ({"acceptance": "top-k"}, "acceptance"),
         ({"acceptance": "threshold"}, "reference"),

@@ -185,3 +185,23 @@ def test_rates_follow_the_protocol_not_the_pool(embedded):
 def test_when_everybody_left_is_wanted_everybody_is_accepted(kind):
     rule = AcceptanceRule.from_reference(1.0, kind, 0.5, np.linspace(0, 1, 5), np.ones(5))
     np.testing.assert_array_equal(rule.probability(np.array([0.0, 0.5, 1.0])), 1.0)
+
+
+def test_nothing_is_published_about_those_whom_a_hidden_round_left(embedded, journal):
+    """Whom a published choice cannot choose was accepted before, which no receipt of theirs pays for."""
+    learner = make(embedded, PrivateQuery("random", n_pool=20))
+    learner.query(embedded.X[6:26], 3, record_ids=IDS)
+    before = journal(learner.ledger)
+    for utility in ("margin", "random"):
+        published = PrivateQuery(utility, release="published", noise_multiplier=50.0)
+        with pytest.raises(ValueError, match=r"was hidden.*would tell"):
+            published(learner, embedded.X[6:26], 3, record_ids=IDS)
+    assert journal(learner.ledger) == before
+
+
+def test_a_published_random_choice_gives_no_coin_of_a_hidden_one_away(embedded):
+    learner = make(embedded, PrivateQuery("random", release="published", noise_multiplier=5.0))
+    order = learner.query(embedded.X[6:26], 20, record_ids=IDS)[0]
+    (label,) = learner.ledger.rounds()
+    assert (order != np.argsort(learner.ledger.coins(label, IDS))).any()
+    assert sorted(order) == list(range(20))

@@ -29,6 +29,7 @@ _SAME = (
 )
 METHODS: dict[str, dict[str, Any]] = {
     "hidden, pay once": {},
+    "hidden, held start": {"hold_start": True},
     "hidden, amplified": {"filter": "planned"},
     "published scores": {"release": "published"},
     "retrained on everybody": {"retrain": True},

@@ -21,7 +21,7 @@ __all__ = ["groups_frame", "releases_frame"]
 
 def releases_frame(plan: StudyPlan) -> pd.DataFrame:
     """One row for each release, in order; see `StudyPlan.to_frame`."""
-    rows = [("start", START, float(plan.n_labelled), plan.noise_multiplier)]
+    rows = [] if plan.hold_start else [("start", START, float(plan.n_labelled), plan.noise_multiplier)]
     left = float(plan.n_pool)
     for number, (asked, noise) in enumerate(zip(plan.labels[1:], plan.round_noise, strict=True), 1):
         if plan.selection_noise:
@@ -29,8 +29,9 @@ def releases_frame(plan: StudyPlan) -> pd.DataFrame:
             rows.append(
                 (f"scores {number}", chunk(number) if plan.chunks else POOL, scored, plan.selection_noise[number - 1])
             )
-        learners = sum(plan.labels[: number + 1]) if plan.retrain else asked
-        rows.append((f"round {number}", cohort(number), learners, noise))
+        held = plan.hold_start and number == 1
+        learners = sum(plan.labels[: number + 1]) if plan.retrain or held else asked
+        rows.append((f"{'start and ' if held else ''}round {number}", cohort(number), learners, noise))
         left -= asked
     if plan.n_evaluation:
         rows.append(("evaluation", EVALUATION, float(plan.n_evaluation), plan.evaluation_noise))
@@ -46,7 +47,7 @@ def releases_frame(plan: StudyPlan) -> pd.DataFrame:
 
 def groups_frame(plan: StudyPlan) -> pd.DataFrame:
     """One row for each group of patients, and one for all; see `StudyPlan.groups`."""
-    rows = [("start", START)]
+    rows = [("start", cohort(1) if plan.hold_start else START)]
     rows += [(f"accepted in round {number}", cohort(number)) for number in range(1, plan.rounds + 1)]
     never = [chunk(number) for number in range(1, plan.rounds + 1)] if plan.chunks else [POOL]
     rows.append(("never accepted", max(never, key=lambda account: _epsilon(plan, account))))
@@ -56,8 +57,12 @@ def groups_frame(plan: StudyPlan) -> pd.DataFrame:
 
 
 def _epsilon(plan: StudyPlan, account: str) -> float:
-    """ε of what one leaf has paid in the end; the whole study bounds it from above."""
-    (role,) = plan.schedule.roles(account)
+    """ε of what one leaf has paid in the end; the whole study bounds it from above.
+
+    Whoever is in a sample shares the price of the pool, over all rounds: the bound averages over who was accepted.
+    """
+    sampled = [cohort(number) for number in range(2 if plan.hold_start else 1, plan.rounds + 1)]
+    (role,) = plan.schedule.roles(POOL if plan.amplified and account in sampled else account)
     paid = [event for turn in role for event in turn]
     if any(isinstance(event, events.PoissonGaussian) for event in paid):
         return min(rough_epsilon(paid, plan.budget), plan.epsilon)

@@ -61,21 +61,30 @@ def acceptance_rates(n_pool: int, labels_per_round: int, rounds: int, tilt: floa
 
 
 def amplified(
-    budget: PrivacyBudget, n_pool: int, labels_per_round: int, rounds: int, tilt: float, *, evaluation: bool
+    budget: PrivacyBudget,
+    n_pool: int,
+    labels_per_round: int,
+    rounds: int,
+    tilt: float,
+    *,
+    evaluation: bool,
+    held: bool = False,
 ) -> Releases:
     """Hidden rounds by fresh secret coins: the smaller of the two bounds, so pay once if that is less noise."""
-    once = pay_once(budget, rounds)
+    once = replace(pay_once(budget, rounds), held=held)
     rates = acceptance_rates(n_pool, labels_per_round, rounds, tilt)
+    sampled = rates[1:] if held else rates
 
     def roughly(noise: float) -> float:
         """ε of whoever stays in the pool; a coarse grid errs upwards."""
-        return rough_epsilon([events.poisson_gaussian(noise, rate, 1) for rate in rates], budget)
+        return rough_epsilon([events.poisson_gaussian(noise, rate, 1) for rate in sampled], budget)
 
-    if roughly(once.start) > budget.epsilon:
+    if not sampled or roughly(once.start) > budget.epsilon:
         return once
     noise = smallest_noise(roughly, budget.epsilon, once.start)
     while True:
-        found = replace(once, rounds=(noise,) * rounds, rates=rates)
+        first = (once.start,) if held else ()
+        found = replace(once, rounds=(*first, *(noise,) * len(sampled)), rates=rates)
         if schedule_of(found, evaluation=evaluation).epsilon(budget.delta) <= budget.epsilon:
             return found
         noise *= 1 + _PRECISION

@@ -30,6 +30,8 @@ class Releases:
         Of the noisy scores of each published round; none in hidden ones.
     rates : tuple of float
         Largest chances of acceptance, if rounds are paid for as Poisson samples.
+    held : bool
+        Whether the start is released with the first round, whose cohort then pays for itself.
     """
 
     start: float
@@ -37,6 +39,7 @@ class Releases:
     evaluation: float
     selections: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
+    held: bool = False
 
 
 def cohort(number: int) -> str:
@@ -66,9 +69,9 @@ def schedule_of(
     """
     rounds = range(1, len(releases.rounds) + 1)
     steps: list[Charge | Split] = [Split(POOL, EVALUATION)] if evaluation else []
-    steps.append(Split(POOL, START))
+    steps += [] if releases.held else [Split(POOL, START)]
     steps += [Split(POOL, chunk(number)) for number in rounds if chunks]
-    steps += _training(releases.start, [START])
+    steps += [] if releases.held else _training(releases.start, [START])
     for number in rounds:
         learners = [cohort(one) for one in range(number + 1)] if retrain else [cohort(number)]
         steps += _round(releases, number, chunk(number) if chunks else POOL, learners)
@@ -79,7 +82,9 @@ def schedule_of(
 
 def _round(releases: Releases, number: int, source: str, learners: list[str]) -> list[Charge | Split]:
     noise, moved = releases.rounds[number - 1], Split(source, cohort(number))
-    if releases.rates:  # paid by all who might be accepted, before it is known who is
+    if releases.rates and not (
+        releases.held and number == 1
+    ):  # paid by all who might be accepted, before it is known who is
         return [Charge(events.poisson_gaussian(noise, releases.rates[number - 1], 1), source), moved]
     scores = releases.selections[number - 1] if releases.selections else math.inf
     scored = [] if math.isinf(scores) else [Charge(events.noisy_scores(scores), source)]

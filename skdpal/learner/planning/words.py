@@ -21,7 +21,7 @@ def sentence(plan: StudyPlan) -> str:
     low, high = plan.expected_accuracy
     hope = "" if math.isnan(low) else f" Expect an accuracy of {low:.2f} to {high:.2f}."
     return (
-        f"{plan.rounds} {'round' if plan.rounds == 1 else 'rounds'} of {asked} labels after {plan.n_labelled}, "
+        f"{plan.rounds} {'round' if plan.rounds == 1 else 'rounds'} of {asked} labels {'with' if plan.hold_start else 'after'} {plan.n_labelled}, "
         f"{_payment(plan)}: ε={plan.epsilon:.2f} at δ={plan.budget.delta:g}.{hope}"
     )
 

@@ -105,10 +105,9 @@ class Filter(ABC):
         """Raise unless a leaf may be split now; adaptive filters allow it at any time."""
         accounts.check_split(source, into)
 
-    def require_branch(self, accounts: Accounts, source: str, into: str | None, event: Event, label: str) -> None:
-        """Raise unless a leaf may be split from `source`, under this or any name, and then pay for an event."""
-        if into is not None:
-            self.require_split(accounts, source, into)
+    def require_branch(self, accounts: Accounts, source: str, into: str, event: Event, label: str) -> None:
+        """Raise unless a leaf may be split from `source`, and then pay for an event."""
+        self.require_split(accounts, source, into)
         self.require(accounts, event, label, source)
 
     def require_sample(self, accounts: Accounts, source: str, into: str, event: Event, label: str) -> None:

@@ -205,11 +205,8 @@ class PlannedFilter(Filter):
                 f"A split into {into!r} is not the next step of the frozen schedule. {self._expected(accounts)}"
             )
 
-    def require_branch(self, accounts: Accounts, source: str, into: str | None, event: Event, label: str) -> None:
+    def require_branch(self, accounts: Accounts, source: str, into: str, event: Event, label: str) -> None:
         """Raise unless the next two steps are this split and this charge."""
-        if into is None:
-            following = self._next(accounts)
-            into = following.into if isinstance(following, Split) else ""
         if (self._next(accounts), self._next(accounts, 1)) != (Split(source, into), Charge(event, into)):
             self._refuse(accounts, event, label)
         self.require_split(accounts, source, into)

@@ -192,13 +192,6 @@ class Book:
         self._note_answer(receipt)
         return kept
 
-    def redraw(self, key: Question, record_ids: Sequence[str]) -> Receipt:
-        """The receipt of a question without an answer: a crash came between, and nothing left."""
-
-        return self._write(
-            lambda transaction: self._again(transaction, self._replay(transaction), key, record_ids)
-        )
-
     def cap(self, account: str, name: str, epsilon: float) -> None:
         """Limit a part of an account from now on."""
 
@@ -306,7 +299,7 @@ class Book:
     def _again(
         self, transaction: Transaction, state: State, key: Question | None, record_ids: Sequence[str] | None
     ) -> Receipt:
-        """The receipt of a question that was paid; its account now may hold fewer patients, never others."""
+        """The receipt of a question without an answer: a crash came between, or another process is at it, and nothing left."""
         assert key is not None  # nobody asks nothing
         receipt = state.asked[key]
         self._check_members(transaction, state, key[1], record_ids, receipt)

@@ -47,7 +47,7 @@ class Selection:
     round : str
         Label of the round, and of its coins.
     rate : float, optional
-        No patient, whatever their data say, is chosen with a higher probability; 0 < rate <= 1. If given, the source
+        No patient, whatever their data say, is chosen with a higher probability; from 0 to 1. If given, the source
         pays for a Poisson sample, and the new leaf pays nothing. Each round fills one such sample.
     """
 
@@ -124,12 +124,7 @@ class Handle:
 
     def charge_once(self, event: Event, label: str, record_ids: Sequence[str]) -> Receipt:
         """Charge; or find the receipt of the same question, whose answer was lost before it left."""
-        key = self._key(event)
-        if key is None or key not in self.root._book.read().asked:
-            return self._pay(event, label, record_ids, key)
-        receipt = self.root._book.redraw(key, record_ids)
-        self._settle(self._turn)
-        return receipt
+        return self._pay(event, label, record_ids, self._key(event))
 
     def remember(self, event: Event, answer: NDArray[Any]) -> NDArray[Any]:
         """Store the answer to the question; return the one that counts, the first that was stored."""

@@ -172,11 +172,6 @@ class PrivacyLedger:
         state = self._book.read()
         state.filter.require(state.accounts, event, label, account, cap)
 
-    def require_branch(self, event: Event, label: str, source: str) -> None:
-        """Raise `BudgetExhausted` if patients of a leaf could not pay for an event in a new account; write nothing."""
-        state = self._book.read()
-        state.filter.require_branch(state.accounts, source, None, event, label)
-
     def headroom(self, make_event: Callable[[Any], Event], account: str = ROOT, *, cap: str | None = None) -> float:
         """The parameter of the dearest event of a family that is still affordable.
 
