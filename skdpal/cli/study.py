@@ -191,7 +191,7 @@ def report(
         opened = _open(folder)
         if public_file is not None:
             rows, _ = public_of(public_file, label_column, public_id_column, ignore)
-            if not (opened.release_folder / "models" / "start.npz").exists():
+            if not any((opened.release_folder / "models").glob("*.npz")):
                 raise ValueError("Nothing was released yet, so there is no model to show. Leave out --public.")
         path = write_report(opened.release_folder, rows, title=title)
     console.print(f"read {path}", soft_wrap=True, markup=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pandas as pd
 from scipy.stats import norm
 
 from skdpal.learner import load_model
-from skdpal.privacy import epsilon_of, events
 from skdpal.report import figures
 from skdpal.report.page import picture, render
 
@@ -46,11 +46,7 @@ def write_report(release_folder: str | os.PathLike[str], X_public: Any = None, *
     folder = Path(release_folder)
     certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    delta = certificate["delta"]
-    paid: dict[str, float] = {}
-    for account in certificate["accounts"][1:]:
-        own = [receipt for receipt in certificate["receipts"] if account.startswith(receipt["account"])]
-        paid[account] = epsilon_of([events.from_json(receipt["event"]) for receipt in own], delta)
+    paid = certificate["odometer"]["epsilon_spent_by_account"]
     evaluation = study["evaluation"]
     drawings = {
         "budget": picture(
@@ -80,18 +76,40 @@ def write_report(release_folder: str | os.PathLike[str], X_public: Any = None, *
         certificate=certificate,
         study=study,
         drawings=drawings,
-        guess=100 * norm.cdf(certificate["mu"] / 2),
-        guess_replace=100 * norm.cdf(certificate["mu"]),
+        **_guesses(certificate),
+        noises=_noises(study["plan"]),
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
 
 
+def _guesses(certificate: dict[str, Any]) -> dict[str, float]:
+    """How often, in a hundred, the best guess about one patient is right: blanked out or not, this patient or another."""
+    if "mu" in certificate:
+        return {
+            "guess": 100 * norm.cdf(certificate["mu"] / 2),
+            "guess_replace": 100 * norm.cdf(certificate["mu"]),
+        }
+    both = (certificate, certificate["replace_one"])
+    chances = [
+        (1 + min(1.0, promise["delta"]) * exp(-promise["epsilon"])) / (1 + exp(-promise["epsilon"])) for promise in both
+    ]
+    return dict(zip(("guess", "guess_replace"), (100 * min(1.0, chance) for chance in chances), strict=True))
+
+
+def _noises(plan: dict[str, Any]) -> str:
+    """The noise multipliers of the models, in words."""
+    models = [*([] if plan["hold_start"] else [plan["noise_multiplier"]]), *plan["round_noise"]]
+    shown = list(dict.fromkeys(f"{float(noise):.4f}" for noise in models))
+    return f"{shown[0]} for every model" if len(shown) == 1 else f"{', then '.join(shown)} for the models in turn"
+
+
 def _uncertainty(models: Path, X_public: Any) -> pd.DataFrame:
     rounds = sorted(models.glob("round-*.npz"), key=lambda path: int(path.stem.split("-")[1]))
     rows = {}
-    for path in [models / "start.npz", *rounds]:
+    starts = [path for path in [models / "start.npz"] if path.exists()]  # a held start is in the first round's model
+    for path in [*starts, *rounds]:
         model = load_model(path)
         rows[path.stem.replace("-", " ")] = model[-1].uncertainty(model[:-1].transform(X_public)).mean()
     return pd.DataFrame(rows).T

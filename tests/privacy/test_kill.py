@@ -125,8 +125,8 @@ class Recording:
     def __getattr__(self, name):
         return getattr(self._ledger, name)
 
-    def charge(self, *arguments, **named):
-        receipt = self._ledger.charge(*arguments, **named)
+    def charge_once(self, *arguments, **named):
+        receipt = self._ledger.charge_once(*arguments, **named)
         self.number = receipt.number
         return receipt
 

@@ -168,7 +168,7 @@ def test_nothing_of_the_members_is_in_the_journal(shared, hand):
     shared.split(POOL, "cohort/a", ["ann-marie"])
     shared.charge(SMALL, "fit", "cohort/a", record_ids=["ann-marie"])
     tables = {name for (name,) in hand("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
-    assert tables == {"journal", "head", "vault_secret", "vault_members"}
+    assert tables == {"journal", "head", "vault_secret", "vault_members", "vault_answers"}
     text = {name: str(hand(f"SELECT t::text FROM {name} t")) for name in tables}
     digest, secret = shared._book.vault._digest("ann-marie").hex(), shared._book.vault._secret
     assert digest in text["vault_members"]

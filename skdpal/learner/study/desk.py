@@ -78,12 +78,13 @@ class Desk:
 
     def write_log(self) -> None:
         """Who was accepted in each round: ``query_log.jsonl``."""
-        lines = []
+        lines, start = [], set(self.roster.groups.start)
         for number, step in enumerate(self.rounds, start=1):
             record = self.folder.record(step.key)
             if record is not None:
                 entry = {"round": number, "time": record.opened, "utility": self.protocol.utility}
-                lines.append(json.dumps({**entry, "accepted": record.asked}, ensure_ascii=False) + "\n")
+                accepted = [patient for patient in record.asked if patient not in start]
+                lines.append(json.dumps({**entry, "accepted": accepted}, ensure_ascii=False) + "\n")
         path, content = self.folder.hospital / "query_log.jsonl", "".join(lines).encode()
         if lines and not (path.exists() and path.read_bytes() == content):
             self.folder.write(path, content)

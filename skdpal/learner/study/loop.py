@@ -50,8 +50,8 @@ class Loop:
     ) -> None:
         self.protocol, self.roster, self.ledger = protocol, roster, ledger
         self._reference = reference
-        amplified = protocol.plan.amplified
-        self.learner = PrivateActiveLearner(model, self._query(1), ledger=ledger, amplified=amplified)
+        how = {"amplified": protocol.plan.amplified, "hold_start": protocol.plan.hold_start}
+        self.learner = PrivateActiveLearner(model, self._query(1), ledger=ledger, **how)
         self.learned: list[str] = []
 
     def choose(self, step: Step, asked: set[str]) -> list[str]:
@@ -70,7 +70,7 @@ class Loop:
         pool = [patient for patient in groups.pool if patient not in asked]
         rows = self.roster.rows.loc[pool].to_numpy()
         chosen, _ = self.learner.query(rows, self.protocol.plan.labels_per_round, record_ids=pool)
-        return [pool[at] for at in chosen]
+        return [*self._held(step), *(pool[at] for at in chosen)]
 
     def learn(self, step: Step, labels: Labels) -> None:
         """Charge and release the model of a step; a step that was learned before is repeated free of charge.
@@ -81,19 +81,19 @@ class Loop:
         labels : mapping
             Class of each patient who has one.
         """
-        patients = list(labels)
-        rows = self.roster.rows.loc[patients].to_numpy()
-        classes = np.asarray([labels[patient] for patient in patients], dtype=self._classes.dtype)
         if step.key == START:
-            if not patients:
+            if not labels:
                 raise StudyError(
                     "Expected at least one diagnosis to start from. Label a patient of the first worksheet."
                 )
-            expected = self.protocol.plan.n_labelled
-            self.learner.fit(rows, classes, record_ids=patients, expected_records=expected)
+            self._fit(list(labels), labels)
         else:
+            held = self._held(step)
+            if held:
+                self._fit([patient for patient in held if patient in labels], labels)
             self._set_round(step)
-            self.learner.teach(rows, classes, record_ids=patients)
+            patients = [patient for patient in labels if patient not in held]
+            self.learner.teach(self._rows(patients), self._of(patients, labels), record_ids=patients)
         self.learned.append(step.key)
 
     def evaluate(self, labels: Labels, patients: Sequence[str]) -> PrivateScore:
@@ -108,11 +108,24 @@ class Loop:
             record_ids=list(patients),
         )
 
+    def _held(self, step: Step) -> tuple[str, ...]:
+        """The start, if it is released with this step."""
+        return self.roster.groups.start if self.protocol.plan.hold_start and step.round == 1 else ()
+
+    def _fit(self, patients: list[str], labels: Labels) -> None:
+        rows, classes = self._rows(patients), self._of(patients, labels)
+        self.learner.fit(rows, classes, record_ids=patients, expected_records=self.protocol.plan.n_labelled)
+
+    def _rows(self, patients: list[str]) -> np.ndarray:
+        return self.roster.rows.loc[patients].to_numpy()
+
+    def _of(self, patients: list[str], labels: Labels) -> np.ndarray:
+        return np.asarray([labels[patient] for patient in patients], dtype=self._classes.dtype)
+
     def _set_round(self, step: Step) -> None:
         """Noise and strategy of a round, as planned."""
-        number = step.number - 1
-        self.learner.estimator.set_params(noise_multiplier=self.protocol.plan.round_noise[number - 1])
-        self.learner.query_strategy = self._query(number)
+        self.learner.estimator.set_params(noise_multiplier=self.protocol.plan.round_noise[step.round - 1])
+        self.learner.query_strategy = self._query(step.round)
 
     def _query(self, number: int) -> PrivateQuery:
         protocol, plan = self.protocol, self.protocol.plan

@@ -50,7 +50,7 @@ class Setup:
         cls, protocol: Protocol, encoder: PublicEncoder, prior: PublicPrior | None, classes: Any, reference: Any
     ) -> Self:
         """Check and collect the parts."""
-        _check_plan(protocol)
+        _check_plan(protocol, prior)
         blank = DPPrototypeClassifier(protocol.plan.noise_multiplier, prior, classes)
         n_classes = len(np.unique(np.asarray(classes if prior is None else prior.classes)))
         nothing = Release(np.zeros((n_classes, encoder.n_components)), np.zeros(n_classes), 1.0, 0.0)
@@ -99,14 +99,19 @@ class Setup:
             folder.write(folder.protocol, json_bytes(protocol.to_json()))
 
 
-def _check_plan(protocol: Protocol) -> None:
+def _check_plan(protocol: Protocol, prior: PublicPrior | None) -> None:
     """Refuse what a study cannot carry out."""
     plan = protocol.plan
-    refused = [name for name in ("retrain", "chunks", "hold_start") if getattr(plan, name)]
+    refused = [name for name in ("retrain", "chunks") if getattr(plan, name)]
     if refused:
         raise ValueError(
             f"Expected a plan without {', '.join(refused)}: a study releases each cohort once, in a step of its own. "
             "Plan without, or run PrivateActiveLearner by hand."
+        )
+    if plan.hold_start and prior is None:
+        raise ValueError(
+            "Expected prior= with a plan of hold_start=True: the public model chooses the first round. "
+            "Pass DPPrototypeClassifier.prior_from_public(...), or plan without."
         )
     coins = (protocol.filter, protocol.acceptance, protocol.tilt)
     if plan.amplified and coins != ("planned", "probability", plan.tilt):

@@ -24,7 +24,7 @@ class Step:
     number, total : int
         This step, of how many.
     key : str
-        "start", "round-1", ..., "evaluation": the name of its files.
+        "start", "round-1", ..., "evaluation": the name of its files. A held start is part of "round-1".
     expected_labels : float
         Labels that have been asked for so far, on average.
     epsilon_committed : float
@@ -44,6 +44,11 @@ class Step:
     def name(self) -> str:
         """The key, in words."""
         return self.key.replace("-", " ")
+
+    @property
+    def round(self) -> int:
+        """Number of the round; 0 before the first and after the last."""
+        return int(self.key.removeprefix("round-")) if self.key.startswith("round-") else 0
 
     @property
     def account(self) -> str:
@@ -101,7 +106,7 @@ def steps_of(plan: StudyPlan, dates: Sequence[str] | None = None) -> list[Step]:
     dates : sequence of str, optional
         Day of each release.
     """
-    labels = {START: float(plan.n_labelled)}
+    labels = {} if plan.hold_start else {START: float(plan.n_labelled)}
     for number in range(1, plan.rounds + 1):
         labels[f"round-{number}"] = plan.n_labelled + min(number * plan.labels_per_round, plan.n_pool)
     if plan.n_evaluation:

@@ -83,6 +83,7 @@ def _replace_one(state: State) -> dict[str, Any]:
     budget = state.filter.budget
     odometer = {
         "epsilon_spent": state.filter.spent(state.accounts, ROOT),
+        "epsilon_spent_by_account": {name: state.filter.spent(state.accounts, name) for name in state.accounts.leaves},
         "in_words": "A reading, not a guarantee: quote the committed ceiling above.",
     }
     if not isinstance(state.filter, GdpFilter):
