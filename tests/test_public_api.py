@@ -46,7 +46,7 @@ def test_an_unknown_name_is_an_attribute_error():
         ("DPPrototypeClassifier", ["noise_multiplier", "prior", "classes", "ledger"]),
         ("DPNeuralClassifier", ["module", "noise_multiplier", "max_grad_norm", "classes", "ledger"]),
         ("PublicEncoder", ["method", "n_components"]),
-        ("PrivateQuery", ["utility", "release", "reference", "n_pool", "ledger"]),
+        ("PrivateQuery", ["utility", "release", "reference", "n_pool", "noise_multiplier", "ledger"]),
         ("PrivateActiveLearner", ["estimator", "query_strategy", "X_training", "y_training", "ledger"]),
         ("BudgetGuard", ["estimator", "ledger"]),
         ("plan_study", ["budget", "n_labelled", "n_pool", "labels_per_round", "rounds", "release"]),

@@ -306,10 +306,9 @@ class PrivateActiveLearner(ActiveLearner):
         """Let an estimator learn at the expense of a handle; a refusal leaves it as it was."""
         before = estimator.ledger
         estimator.set_params(ledger=handle)
+        patients = {"record_ids": cohort.ids, "expected_records": cohort.expected}
         try:
-            getattr(estimator, verb)(
-                cohort.X, cohort.y, record_ids=cohort.ids, expected_records=cohort.expected, **fit_kwargs
-            )
+            getattr(estimator, verb)(cohort.X, cohort.y, **patients, **fit_kwargs)
         except BaseException:
             estimator.set_params(ledger=before)
             raise

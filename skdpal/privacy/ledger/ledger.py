@@ -11,23 +11,19 @@ Invariants
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
-from skdpal.privacy.accounts import POOL, ROOT
+from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.budget import PrivacyBudget
-from skdpal.privacy.errors import LedgerError
 from skdpal.privacy.events import Event
-from skdpal.privacy.filters.calibration import dearest
-from skdpal.privacy.filters.planned import PlannedFilter
-from skdpal.privacy.identities import identify
-from skdpal.privacy.ledger import certificate
 from skdpal.privacy.ledger.book import Book
 from skdpal.privacy.ledger.handle import Handle, Selection
+from skdpal.privacy.ledger.hospital import HospitalSide
+from skdpal.privacy.ledger.readings import Readings
 from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
 from skdpal.privacy.ledger.state import Receipt, State, header_of
 from skdpal.privacy.storage.database import address_of, create_file, text_of
@@ -37,7 +33,7 @@ from skdpal.privacy.storage.vault import Vault, vault_of
 __all__ = ["PrivacyLedger"]
 
 
-class PrivacyLedger:
+class PrivacyLedger(Readings, HospitalSide):
     """The journal of everything released, and the filter that refuses what is too much.
 
     Parameters
@@ -126,18 +122,6 @@ class PrivacyLedger:
         book.accounts_of([])  # the vault is the journal's, and as old
         return cls._of(book)
 
-    # -- what anybody may know ---------------------------------------------------------------
-
-    @property
-    def budget(self) -> PrivacyBudget:
-        """The ceiling that the store was created with."""
-        return self._book.read().filter.budget
-
-    @property
-    def filter(self) -> str:
-        """The kind of filter that the store was created with."""
-        return self._book.read().filter.kind
-
     @property
     def account(self) -> str:
         """The account that pays unless another is named."""
@@ -147,88 +131,6 @@ class PrivacyLedger:
     def root(self) -> PrivacyLedger:
         """The ledger itself."""
         return self
-
-    @property
-    def hidden_rounds(self) -> int:
-        """How many rounds of hidden selection were begun."""
-        return len(self._book.read().hidden)
-
-    def spent(self, account: str = ROOT, *, cap: str | None = None) -> float:
-        """ε spent so far by the most expensive leaf of an account: an odometer, not a guarantee.
-
-        The guarantee is the ceiling. Whoever stops because of this reading has no
-        right to quote it (docs/trusted_kernel.md, "Reading is not guaranteeing").
-        """
-        state = self._book.read()
-        return state.filter.spent(state.accounts, account, cap)
-
-    def affords(self, event: Event, account: str = ROOT, *, cap: str | None = None) -> bool:
-        """Whether `charge` would say yes now. Costs nothing, reveals nothing."""
-        state = self._book.read()
-        return state.filter.affords(state.accounts, event, account, cap)
-
-    def require(self, event: Event, label: str, account: str = ROOT, *, cap: str | None = None) -> None:
-        """Raise `BudgetExhausted` if `charge` would; write nothing."""
-        state = self._book.read()
-        state.filter.require(state.accounts, event, label, account, cap)
-
-    def headroom(self, make_event: Callable[[Any], Event], account: str = ROOT, *, cap: str | None = None) -> float:
-        """The parameter of the dearest event of a family that is still affordable.
-
-        Parameters
-        ----------
-        make_event : callable
-            Makes an event of a number of steps, a rate or an ε (dearer when it grows), or of a noise
-            multiplier (cheaper when it grows).
-        account, cap : str, optional
-            As in `charge`.
-
-        Returns
-        -------
-        float
-            The largest affordable parameter; of a noise multiplier the smallest. 0, or infinity, if there is none.
-        """
-        state = self._book.read()
-        if isinstance(state.filter, PlannedFilter):
-            raise LedgerError(
-                "A planned ledger has no headroom: its schedule is all that it allows. See certificate()."
-            )
-        return dearest(
-            make_event,
-            state.filter.epsilon_alone,
-            lambda event: state.filter.affords(state.accounts, event, account, cap),
-        )
-
-    def rounds(self) -> dict[str, dict[str, Any]]:
-        """All rounds of selection in order: what was public about each, by name."""
-        return dict(self._book.read().rounds)
-
-    def receipts(self) -> list[Receipt]:
-        """All charges, in order."""
-        return list(self._book.read().receipts)
-
-    def accounts(self) -> list[str]:
-        """The names of all leaves."""
-        return list(self._book.read().accounts.leaves)
-
-    def verify(self, head: str | None = None) -> str:
-        """Check the chain of the journal; return its head.
-
-        Parameters
-        ----------
-        head : str, optional
-            A head that was printed earlier and kept elsewhere: the journal must still contain it.
-
-        Raises
-        ------
-        LedgerTampered
-            If a row was changed, removed or added by another hand.
-        """
-        return self._book.journal.verify(head)
-
-    def certificate(self) -> dict[str, Any]:
-        """What may be published about the guarantee, as a JSON-ready dict."""
-        return certificate.of(self._book.read(), head=self.verify())
 
     # -- what costs --------------------------------------------------------------------------
 
@@ -387,29 +289,10 @@ class PrivacyLedger:
 
         self._book.note(lambda state: [] if known(state) else [row])
 
-    # -- the hospital's side -----------------------------------------------------------------
-
-    def accounts_of(self, record_ids: Sequence[str]) -> list[str]:
-        """The leaf of each patient. Hospital only: never publish the answer."""
-        return self._book.accounts_of(record_ids)
-
-    def waiting(self, record_ids: Sequence[str], round: str, source: str = POOL) -> NDArray[np.bool_]:
-        """Whether each patient was in a leaf when a round began. Hospital only: never publish the answer."""
-        state, leaves = self._book.read(), self._book.accounts_of(record_ids)
-        order = list(state.rounds)
-        later = set(order[order.index(round) :] if round in order else [])
-        return np.array([leaf == source or state.selected.get(leaf) in later for leaf in leaves], dtype=np.bool_)
-
-    def coins(self, label: str, record_ids: Sequence[str]) -> NDArray[np.float64]:
-        """A secret uniform number in [0, 1) for each patient, the same for the same label."""
-        return self._book.vault.coins(label, identify(record_ids, record_ids))
-
-    def tag(self, text: str) -> str:
-        """A name for a text, such as a list of patients, that tells nothing to whoever has no vault."""
-        return self._book.vault.tag(text)
+    # -- no questions asked, no answers kept: see `within` ---------------------------------------
 
     def recall(self, event: Event) -> NDArray[Any] | None:
-        """None: only a handle that asks a question remembers answers."""
+        """None: only a handle with a question remembers answers."""
         return None
 
     def charge_once(self, event: Event, label: str, record_ids: Sequence[str]) -> Receipt:
