@@ -21,7 +21,7 @@ test-slow: $(READY)
 
 # what every estimator must do, on the oldest versions that pyproject.toml allows
 test-oldest: build/oldest/.ready
-	build/oldest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_linear.py tests/estimators/test_scoring.py tests/estimators/neural/test_contract.py tests/estimators/neural/test_classifier.py tests/estimators/neural/test_encoder.py tests/estimators/public/test_contract.py tests/learner/test_learner.py tests/query tests/test_modal.py
+	build/oldest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_linear.py tests/estimators/test_scoring.py tests/estimators/neural/test_contract.py tests/estimators/neural/test_classifier.py tests/estimators/neural/test_encoder.py tests/estimators/public/test_contract.py tests/learner/test_learner.py tests/query tests/test_modal.py tests/modal
 
 lint: $(READY)
 	$(BIN)/ruff check .

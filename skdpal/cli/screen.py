@@ -36,6 +36,14 @@ def protocol(
             ),
             click.option("--rounds", default=3, show_default=True, help="Number of rounds."),
             click.option("--n-components", default=16, show_default=True, help="Dimension of the public embedding."),
+            click.option(
+                "--filter",
+                type=click.Choice(["gdp", "planned"]),
+                default="gdp",
+                show_default=True,
+                help="Kind of ledger; planned: everything is frozen, and rounds need less noise.",
+            ),
+            click.option("--hold-start", is_flag=True, help="Release the start together with the first round."),
         ]
         for option in reversed(options):
             command = option(command)

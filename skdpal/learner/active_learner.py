@@ -240,7 +240,8 @@ class PrivateActiveLearner(ActiveLearner):
         self._learn(learning, "partial_fit", cohort, payer, fit_kwargs)  # not fit: nobody may have been accepted
         self.estimator = learning
         if account not in self.ledger.accounts():  # everybody paid, and nobody has moved yet
-            self.ledger.split(this.source, into=account, members=everybody.ids if self._held else new.ids)
+            members = everybody.ids if self._held else new.ids
+            self.ledger.split(this.source, into=account, members=members, round=selection and selection.round)
         self._taught, self._held, self._number = everybody, False, self._number + 1
 
     def require_teach(self, n_instances: int, largest: float | None, selection: Sequence[Any] = ()) -> None:
@@ -362,10 +363,8 @@ class PrivateActiveLearner(ActiveLearner):
 
     def _count(self, expected: float | None, ids: Sequence[str]) -> float:
         """The public number of patients in a new cohort."""
-        if expected is not None:
-            return float(expected)
-        expected_number(self.ledger, None)
-        return float(len(set(ids)))
+        expected_number(self.ledger, expected)
+        return float(len(set(ids)) if expected is None else expected)
 
     def _rows(self, X: Any, keep: Sequence[int]) -> Any:
         """Some rows; a list of nobody does not know how many columns it has."""

@@ -101,14 +101,17 @@ class Book:
 
         return self._write(take)
 
-    def split(self, source: str, into: str, members: Iterable[Any], epsilon: float | None) -> None:
+    def split(
+        self, source: str, into: str, members: Iterable[Any], epsilon: float | None, round: str | None = None
+    ) -> None:
         """Move patients out of a leaf into a new one."""
+        selection = None if round is None else Selection(round)
         patients = [str(member) for member in members]
 
         def move(transaction: Transaction) -> None:
             state = self._replay(transaction)
             state.filter.require_split(state.accounts, source, into)
-            self._append_split(transaction, state, source, into, patients, epsilon=epsilon)
+            self._append_split(transaction, state, source, into, patients, epsilon=epsilon, selection=selection)
 
         self._write(move)
 

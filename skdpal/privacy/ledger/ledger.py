@@ -175,7 +175,15 @@ class PrivacyLedger(Readings, HospitalSide):
         receipt = self._book.charge(event, label, account, reserve=True)
         return Handle(self, account, reservation=receipt.number)
 
-    def split(self, source: str, into: str, members: Sequence[Any], *, epsilon: float | None = None) -> Handle:
+    def split(
+        self,
+        source: str,
+        into: str,
+        members: Sequence[Any],
+        *,
+        epsilon: float | None = None,
+        round: str | None = None,
+    ) -> Handle:
         """Move patients out of a leaf into a new leaf that inherits what the old one paid.
 
         Splits are not receipts. Charge what the selection cost first (rule L5); the new leaf
@@ -190,6 +198,8 @@ class PrivacyLedger(Readings, HospitalSide):
         epsilon : float, optional
             A lower ceiling for the new leaf and all leaves split from it, as a site or a consent group may
             have. It must not depend on what the patients' data say.
+        round : str, optional
+            The round of selection in which they were chosen; see `begin_round`.
 
         Returns
         -------
@@ -198,7 +208,7 @@ class PrivacyLedger(Readings, HospitalSide):
         """
         if isinstance(members, str):
             raise ValueError("Expected members to be a sequence of patients, not a word. Pass [patient].")
-        self._book.split(source, into, members, epsilon)
+        self._book.split(source, into, members, epsilon, round)
         return self.within(into)
 
     def cap(self, account: str, name: str, epsilon: float) -> Handle:
