@@ -39,6 +39,6 @@ def test_names_are_kept_and_right():
 
 def test_it_is_small_and_cited():
     folder = files("skdpal.datasets") / "data"
-    assert sum(len(path.read_bytes()) for path in folder.iterdir()) < 1_000_000
+    assert sum(len(path.read_bytes()) for path in folder.iterdir()) < 4_000_000
     assert "10.1038/89044" in load_srbct().DESCR
     assert "BSD" in load_srbct().DESCR
