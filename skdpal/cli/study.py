@@ -51,14 +51,6 @@ def study() -> None:
 )
 @protocol(n_labelled=None, n_pool=None, n_evaluation=0)
 @click.option("--utility", default="margin", show_default=True, help="What makes a patient worth asking about.")
-@click.option(
-    "--filter",
-    "kind",
-    type=click.Choice(["gdp", "planned"]),
-    default="gdp",
-    show_default=True,
-    help='Kind of ledger; "planned" freezes the plan, and its rounds need less noise.',
-)
 @click.option("--group-seed", default=0, show_default=True, help="Public randomness of the groups.")
 @click.option("--reader", multiple=True, help="Name of a pathologist who reads every case alone; repeat.")
 @click.option("--release-date", multiple=True, metavar="YYYY-MM-DD", help="Day of each release, in order; repeat.")
@@ -76,7 +68,6 @@ def new(
     ignore: tuple[str, ...],
     sample_scaling: str,
     utility: str,
-    kind: str,
     group_seed: int,
     reader: tuple[str, ...],
     release_date: tuple[str, ...],
@@ -89,7 +80,7 @@ def new(
         from skdpal.estimators import DPPrototypeClassifier, PublicEncoder
         from skdpal.learner import ActiveLearningStudy
 
-        plan = plan_of(**options, filter=kind)
+        plan = plan_of(**options)
         X_public, y_public = public_of(public_file, label_column, public_id_column, ignore)
         X, ids = patients_of(patients, id_column, [*show, *([labelled] if labelled else [])])
         scaling = None if sample_scaling == "none" else sample_scaling

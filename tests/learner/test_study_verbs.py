@@ -420,8 +420,10 @@ def test_two_processes_do_not_step_on_each_other(study, srbct):
     [
         ({"filter": "planned"}, ["start", "pool", "pool", "evaluation"]),
         ({"release": "published"}, ["start", "pool", "round-1", "pool", "round-2", "evaluation"]),
+        ({"hold_start": True}, ["round-1", "round-2", "evaluation"]),
+        ({"hold_start": True, "filter": "planned"}, ["round-1", "pool", "evaluation"]),
     ],
-    ids=["planned", "published"],
+    ids=["planned", "published", "held", "held and planned"],
 )
 def test_every_kind_of_plan_is_carried_out(embedded, srbct, tmp_path, plan, accounts):
     planned = plan_study(PrivacyBudget(2.0, 1e-5), 6, 20, 3, 2, n_evaluation=11, n_components=16, **plan)
@@ -431,7 +433,9 @@ def test_every_kind_of_plan_is_carried_out(embedded, srbct, tmp_path, plan, acco
     certificate = json.loads((study.release_folder / "certificate.json").read_text(encoding="utf-8"))
     assert (certificate["status"], certificate["filter"]) == ("valid", planned.filter)
     noises = [release.noise_multiplier for release in study.learner.estimator.releases_]
-    assert noises == pytest.approx([planned.noise_multiplier, *planned.round_noise])
+    assert noises == pytest.approx([planned.noise_multiplier, *planned.round_noise][planned.hold_start :])
+    expected = [release.expected_records for release in study.learner.estimator.releases_]
+    assert expected == ([9, 3] if planned.hold_start else [6, 3, 3])
     if planned.release == "published":
         sheets = [study._folder.record(f"round-{number}").asked for number in (1, 2)]
         assert [len(asked) for asked in sheets] == [3, 3]
@@ -439,7 +443,7 @@ def test_every_kind_of_plan_is_carried_out(embedded, srbct, tmp_path, plan, acco
 
 def test_plans_that_a_study_cannot_carry_out_are_refused(embedded, tmp_path):
     budget = PrivacyBudget(2.0, 1e-5)
-    for other, release in [("retrain", "hidden"), ("chunks", "published"), ("hold_start", "hidden")]:
+    for other, release in [("retrain", "hidden"), ("chunks", "published")]:
         with pytest.raises(ValueError, match=f"without {other}"):
             prepare(embedded, tmp_path / "study", plan_study(budget, 6, 20, 3, 2, release, **{other: True}))
     frozen = plan_study(budget, 6, 20, 3, 2, filter="planned")

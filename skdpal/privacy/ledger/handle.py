@@ -124,7 +124,10 @@ class Handle:
 
     def charge_once(self, event: Event, label: str, record_ids: Sequence[str]) -> Receipt:
         """Charge; or find the receipt of the same question, whose answer was lost before it left."""
-        return self._pay(event, label, record_ids, self._key(event))
+        key = self._key(event)
+        if key is None:
+            return self.charge(event, label, record_ids=record_ids)
+        return self._pay(event, label, record_ids, key)
 
     def remember(self, event: Event, answer: NDArray[Any]) -> NDArray[Any]:
         """Store the answer to the question; return the one that counts, the first that was stored."""

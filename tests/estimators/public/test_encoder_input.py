@@ -59,11 +59,9 @@ def test_rounding_of_a_flat_row_is_not_taken_for_signal():
 
 def test_out_of_sample_rows_are_less_certain_than_rows_that_shaped_the_model(embedded, simulated):
     from skdpal import DPPrototypeClassifier
-    from skdpal.query import UTILITIES
+    from skdpal.query import score
 
     model = DPPrototypeClassifier(2.0, prior=embedded.prior, classes=embedded.prior.classes)
     model.partial_fit(np.zeros((0, 16)), [], expected_records=0)  # the prior alone
-    inside, outside = (
-        UTILITIES["margin"](model.predict_proba(rows)).mean() for rows in (embedded.X_public, embedded.reference)
-    )
+    inside, outside = (score("margin", model, rows).mean() for rows in (embedded.X_public, embedded.reference))
     assert inside < outside
