@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,9 @@ def read_patients(
     if len(labels) != len(rows):
         raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
     if len(labels):
-        check_classification_targets(labels)
+        with warnings.catch_warnings():  # of many classes among few labels: a count of private labels
+            warnings.simplefilter("ignore", UserWarning)
+            check_classification_targets(labels)
     known = _classes(labels, classes) if first else estimator.classes_
     if not first and classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
         raise ValueError(f"Expected classes to be those of the first cohort, {known.tolist()}. Leave classes out.")

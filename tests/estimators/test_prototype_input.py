@@ -164,3 +164,11 @@ def test_a_second_cohort_cannot_bring_other_classes(ledger):
 def test_a_prior_refuses_bad_public_rows(X, y):
     with pytest.raises(ValueError, match=r"\bX\b"):
         DPPrototypeClassifier.prior_from_public(X, y)
+
+
+def test_many_classes_among_few_labels_are_not_told(ledger):
+    """scikit-learn warns of it, and so tells how many labels differ; warnings are errors here."""
+    labels = [f"c{number}" for number in range(25)]
+    model = DPPrototypeClassifier(4.0, classes=labels, ledger=ledger)
+    model.fit(np.eye(25), labels)
+    assert len(ledger.receipts()) == 1
