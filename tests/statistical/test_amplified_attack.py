@@ -89,7 +89,6 @@ class Amplified:
     sigma: float
     rate: float
     rounds: int
-    filter: str = "planned"
     adaptive: bool = False
 
     @property
@@ -97,33 +96,29 @@ class Amplified:
         return [events.poisson_gaussian(self.sigma, self.rate, 1)] * self.rounds
 
     @lru_cache  # noqa: B019 - frozen, and few
-    def ledger_arguments(self):
-        """Budget and keywords; a plan has room for itself alone."""
-        if self.filter == "renyi":
-            return PrivacyBudget(50.0, DELTA), {"filter": "renyi"}
-        steps = [
-            Split(POOL, "cohort/start"),
-            Charge(events.gaussian(START_NOISE, replace_one=math.sqrt(2)), "cohort/start"),
-        ]
+    def schedule(self):
+        start = events.gaussian(START_NOISE, replace_one=math.sqrt(2))
+        steps = [Split(POOL, "cohort/start"), Charge(start, "cohort/start")]
         for number, event in enumerate(self.rounds_cost, start=1):
             steps += [Charge(event, POOL), Split(POOL, f"cohort/round-{number}")]
-        schedule = Schedule(steps)
-        return PrivacyBudget(schedule.epsilon(DELTA) * (1 + 1e-9), DELTA), {"filter": "planned", "schedule": schedule}
+        return Schedule(steps)
 
     @lru_cache  # noqa: B019
     def charged(self):
-        """What the ledger says that a patient of the pool has paid."""
+        """What a planned ledger says in the end; a renyi ledger, which is faster, says more."""
+        budget = PrivacyBudget(self.schedule().epsilon(DELTA) * (1 + 1e-9), DELTA)
         with simulation(seed=9):
-            return self.carry_out(True)[1].spent()
+            charged = self.carry_out(True, PrivacyLedger(budget, "planned", schedule=self.schedule()))[1].spent()
+            assert charged <= self.carry_out(True)[1].spent()
+        return charged
 
-    def carry_out(self, present):
-        budget, keywords = self.ledger_arguments()
-        ledger = PrivacyLedger(budget, **keywords)
+    def carry_out(self, present, ledger=None):
+        """What the rounds say about each patient, of shape (rounds, patients), and the ledger."""
+        ledger = PrivacyLedger(PrivacyBudget(50.0, DELTA), "renyi") if ledger is None else ledger
+        utility, tilt = (OwnRelease(), 1.0) if self.adaptive else ("random", 0.0)
         learner = PrivateActiveLearner(
             DPPrototypeClassifier(START_NOISE, classes=range(PATIENTS + 1)),
-            PrivateQuery(OwnRelease(), n_pool=N_POOL, tilt=1.0)
-            if self.adaptive
-            else PrivateQuery("random", n_pool=N_POOL, tilt=0.0),
+            PrivateQuery(utility, n_pool=N_POOL, tilt=tilt),
             ROWS[-1:],
             LABELS[-1:],
             ledger=ledger,
@@ -131,10 +126,9 @@ class Amplified:
             amplified=True,
         )
         learner.estimator.set_params(noise_multiplier=self.sigma)
-        left = N_POOL
+        left, pool = N_POOL, everybody(present)
         for _ in range(self.rounds):
             wanted = round(left * self.rate / (2 if self.adaptive else 1))
-            pool = everybody(present)
             chosen, rows = learner.query(ROWS[pool], wanted, record_ids=IDS[pool])
             learner.teach(rows, LABELS[pool[chosen]], record_ids=IDS[pool[chosen]])
             left -= wanted
@@ -242,23 +236,17 @@ def nothing(patch):
 
 
 AMPLIFIED_HONEST = {  # setting, plant, statistic, rates, threshold, runs, proven of the price
-    "once": (Amplified(0.5, 0.3, 2), nothing, largest, rates_of_largest, 1.2, 4_000, 0.25),
-    "once, renyi": (Amplified(0.5, 0.3, 3, "renyi"), nothing, largest, rates_of_largest, 1.4, 4_000, 0.1),
-    "used again by fresh coins": (Amplified(0.6, 0.2, 3), used_again, total, rates_of_total, 1.7, 8_000, 0.1),
+    "once": (Amplified(0.5, 0.3, 2), nothing, largest, rates_of_largest, 1.07, 4_000, 0.2),
+    "used again by fresh coins": (Amplified(0.6, 0.5, 2), used_again, total, rates_of_total, 1.78, 4_000, 0.3),
 }
 AMPLIFIED_FAULTS = {
-    "one coin, used again": (Amplified(0.6, 0.2, 5), one_coin_and_used_again, total, rates_of_one_coin, 4.5, 14_000),
+    "one coin, used again": (Amplified(0.7, 0.2, 6), one_coin_and_used_again, total, rates_of_one_coin, 5.4, 8_000),
     "threshold": (Amplified(0.7, 0.2, 2), by_threshold_unnoticed, first, rates_if_sure, 1.3, 2_000),
-    "released twice": (Amplified(0.5, 0.2, 1), released_twice, largest, rates_of_two_draws, 1.0, 6_000),
+    "released twice": (Amplified(0.6, 0.5, 1), released_twice, largest, rates_of_two_draws, 1.0, 8_000),
 }
-DEAR = ("used again by fresh coins", "one coin, used again")
 
 
-def marked(names):
-    return [pytest.param(name, marks=SLOW) if name in DEAR else name for name in names]
-
-
-@pytest.mark.parametrize("name", marked(AMPLIFIED_HONEST))
+@pytest.mark.parametrize("name", AMPLIFIED_HONEST)
 def test_amplified_rounds_tell_no_more_than_their_price(monkeypatch, name):
     setting, plant, statistic, _, threshold, runs, least = AMPLIFIED_HONEST[name]
     price = setting.charged()
@@ -275,7 +263,9 @@ def test_acceptance_that_follows_what_was_released_tells_no_more(threshold):
     assert 0 < found.epsilon(DELTA) <= setting.charged(), str(found)
 
 
-@pytest.mark.parametrize("name", marked(AMPLIFIED_FAULTS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW) if name.startswith("one coin") else name for name in AMPLIFIED_FAULTS]
+)
 def test_a_fault_of_amplified_rounds_is_seen(monkeypatch, name):
     setting, plant, statistic, _, threshold, runs = AMPLIFIED_FAULTS[name]
     price = setting.charged()
@@ -295,15 +285,13 @@ def test_the_attacks_on_amplified_rounds_are_sharp(name):
 
 
 def test_the_pool_pays_for_the_rounds():
-    for filter in ("planned", "renyi"):
-        setting = Amplified(0.5, 0.3, 2, filter)
-        assert setting.charged() >= epsilon_of(setting.rounds_cost, DELTA) * (1 - 1e-9)
-    assert Amplified(0.5, 0.3, 2).charged() <= epsilon_of(setting.rounds_cost, DELTA) * (1 + 1e-3)
+    setting = Amplified(0.5, 0.3, 2)
+    assert setting.charged() == pytest.approx(epsilon_of(setting.rounds_cost, DELTA), rel=1e-3)
 
 
 @pytest.mark.usefixtures("simulated")
 def test_the_ledger_refuses_a_threshold_and_a_second_training(monkeypatch):
-    setting = Amplified(0.7, 0.2, 2, "renyi")
+    setting = Amplified(0.7, 0.2, 2)
     ledger = setting.carry_out(True)[1]
     with pytest.raises(ValueError, match="whom secret coins chose"):
         ledger.within("cohort/round-1").charge(events.gaussian(30.0), "again")
@@ -487,7 +475,7 @@ def test_selection_and_training_together_tell_no_more_than_their_sum(monkeypatch
     plant(monkeypatch)
     found = attack(world_of(lambda present: published(present, asks), np.asarray), runs, threshold=0.0, confidence=SURE)
     assert found.beats(mu=BOTH) is (plant is not nothing), str(found)
-    assert found.mu > 0.7 * BOTH, str(found)
+    assert found.mu > 0.6 * BOTH, str(found)
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -498,4 +486,4 @@ def test_the_attacks_on_published_rounds_are_sharp(name):
     error = norm.sf(shift / spread / 2) if plant is half_the_noise_of_scores else norm.sf(mu / 2)
     faultless = plant is nothing
     most = int(binom.ppf(1 - (5e-7 if faultless else MISS), runs, error))
-    assert mu_lower_bound(most, most, runs, SURE) > (0.7 if faultless else 1) * BOTH
+    assert mu_lower_bound(most, most, runs, SURE) > (0.6 if faultless else 1) * BOTH
