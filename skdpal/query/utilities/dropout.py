@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ class _Dropout(Utility):
         total = float(entr(answers.mean(axis=0)).sum())
         return self._doubt(total, expected) / float(np.log(max(answers.shape[1], 2)))
 
+    @abstractmethod
     def _doubt(self, total: float, expected: float) -> float:
-        raise NotImplementedError
+        """Which part of the entropy counts."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_samples={self.n_samples}, seed={self.seed})"
