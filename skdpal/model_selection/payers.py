@@ -32,7 +32,7 @@ def with_payer(estimator: Any, payer: Any) -> Any:
 
 def parts_of(event: Event) -> tuple[Event, ...]:
     """The releases of an event that is a plain list of them; else the event."""
-    if isinstance(event, events.Composed) and event.count == 1:
+    if type(event) is events.Composed and event.count == 1:  # parts of modalities stay together
         return tuple(part for inner in event.events for part in parts_of(inner))
     return (event,)
 

@@ -164,7 +164,7 @@ def _dearest(prices: list[Price]) -> Price:
 
 def _part_by_part(alternatives: list[Event]) -> Event:
     """A bound of several that also bounds the sum of their parts, each charged, and rounded up, by itself."""
-    lists = [event for event in alternatives if isinstance(event, events.Composed)]
+    lists = [event for event in alternatives if type(event) is events.Composed]
     if len(lists) < len(alternatives) or len({event.count for event in lists}) > 1:
         return any_of(alternatives)
     columns = zip_longest(*(event.events for event in lists))

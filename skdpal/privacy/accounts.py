@@ -6,6 +6,7 @@ Invariants (the numbers are those of docs/trusted_kernel.md)
 * L4  Every leaf counts, occupied or not; occupancy is unknown here, so no number can depend on it.
 * L5  A new leaf inherits everything that its source has paid, its ceiling and its caps.
 * L6  Leaves are disjoint; who is in which is the vault's business.
+* A cap limits a named part of what a leaf pays, such as one modality; it pays with the leaf or not at all.
 * L7  A leaf that secret coins filled, at the price of a sample, is charged together with the leaf that paid and all
   that were split from it, or not at all.
 * The spend of an account is that of its most expensive leaf, taken amount by amount before
@@ -15,6 +16,7 @@ Invariants (the numbers are those of docs/trusted_kernel.md)
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from skdpal.privacy.accounting.amounts import Amounts, add, fits
@@ -23,6 +25,8 @@ __all__ = ["POOL", "ROOT", "Accounts", "Leaf"]
 
 ROOT = "cohort"
 POOL = "cohort/pool"
+Parts = Mapping[str, Amounts]  # what falls on named parts; where a leaf has no cap of a name, nothing limits it
+_WHOLE: Parts = {}
 _NAME = re.compile(r"cohort(/[a-z0-9][a-z0-9._-]*)+")
 
 
@@ -34,13 +38,13 @@ class Leaf:
     ceiling: Amounts
     caps: dict[str, Leaf] = field(default_factory=dict)
 
-    def affords(self, price: Amounts, cap: str | None = None) -> bool:
-        """Whether a price fits below the ceiling, and below the cap's."""
-        return fits(add(self.paid, price), self.ceiling) and (cap is None or self.caps[cap].affords(price))
+    def fits(self, price: Amounts) -> bool:
+        """Whether a price fits below the ceiling."""
+        return fits(add(self.paid, price), self.ceiling)
 
-    def charged(self, price: Amounts, cap: str | None = None) -> Leaf:
-        """The leaf after it has paid."""
-        caps = self.caps if cap is None else {**self.caps, cap: self.caps[cap].charged(price)}
+    def charged(self, price: Amounts, parts: Parts = _WHOLE) -> Leaf:
+        """The leaf after it, and its caps, have paid."""
+        caps = {name: cap.charged(parts[name], {}) if name in parts else cap for name, cap in self.caps.items()}
         return replace(self, paid=add(self.paid, price), caps=caps)
 
 
@@ -86,9 +90,9 @@ class Accounts:
         """All leaves at or below an account."""
         return [leaf for leaf in self.leaves if leaf == account or leaf.startswith(f"{account}/")]
 
-    def affords(self, account: str, price: Amounts, cap: str | None = None) -> bool:
-        """Whether every leaf at or below an account can pay."""
-        return all(self.leaves[leaf].affords(price, cap) for leaf in self.under(self.check(account, cap)))
+    def affords(self, account: str, price: Amounts, parts: Parts = _WHOLE) -> bool:
+        """Whether every leaf at or below an account, and every cap, can pay."""
+        return not self.broke(self.check(account), price, parts)
 
     def spent(self, account: str = ROOT, cap: str | None = None) -> Amounts:
         """The largest of what the leaves at or below an account have paid, order by order."""
@@ -96,20 +100,17 @@ class Accounts:
         paid = [leaf.paid if cap is None else leaf.caps[cap].paid for leaf in leaves]
         return tuple(max(column) for column in zip(*paid, strict=True))
 
-    def broke(self, account: str, price: Amounts, cap: str | None = None) -> list[Leaf]:
-        """The leaves, and their caps, that cannot pay."""
+    def broke(self, account: str, price: Amounts, parts: Parts = _WHOLE) -> list[tuple[Leaf, str | None]]:
+        """The leaves, and the caps with their names, that cannot pay."""
         leaves = [self.leaves[leaf] for leaf in self.under(account)]
-        return [
-            payer
-            for leaf in leaves
-            for payer in ((leaf,) if cap is None else (leaf, leaf.caps[cap]))
-            if not payer.affords(price)
-        ]
+        poor: list[tuple[Leaf, str | None]] = [(leaf, None) for leaf in leaves if not leaf.fits(price)]
+        capped = [(leaf.caps[name], name, part) for leaf in leaves for name, part in parts.items() if name in leaf.caps]
+        return [*poor, *((cap, name) for cap, name, part in capped if not cap.fits(part))]
 
-    def charge(self, account: str, price: Amounts, cap: str | None = None) -> None:
+    def charge(self, account: str, price: Amounts, parts: Parts = _WHOLE) -> None:
         """Let every leaf at or below an account pay."""
-        for leaf in self.under(self.check(account, cap)):
-            self.leaves[leaf] = self.leaves[leaf].charged(price, cap)
+        for leaf in self.under(self.check(account)):
+            self.leaves[leaf] = self.leaves[leaf].charged(price, parts)
         self.steps += 1
 
     def check_split(self, source: str, into: str, ceiling: Amounts | None = None) -> None:

@@ -26,9 +26,11 @@ __all__ = [
     "gaussian",
     "gumbel_top_k",
     "laplace",
+    "modalities",
     "noisy_scores",
     "nonprivate",
     "one_of",
+    "by_modality",
     "poisson_gaussian",
     "randomized_response",
     "repeat_and_select",
@@ -120,6 +122,20 @@ class Composed(Event):
 
     events: tuple[Event, ...]
     count: int = 1
+
+
+@dataclass(frozen=True)
+class Modalities(Composed):
+    """Releases of separate parts of a patient's data, `names` in the order of `events`; priced as `Composed`."""
+
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.names) != len(self.events) or self.count != 1:
+            raise ValueError(
+                "Expected names to have one word for each of events. Use skdpal.privacy.events.modalities."
+            )
 
 
 @dataclass(frozen=True)
@@ -308,6 +324,43 @@ def composed(events: Sequence[Event], count: int = 1) -> Composed:
     return Composed(tuple(events), count)
 
 
+def modalities(events: Mapping[str, Event]) -> Modalities:
+    """Describe releases of separate parts of the patients' data, such as "rna" and "methylation".
+
+    The patient pays for all of them together. Where an account has a cap of one of these names
+    (`PrivacyLedger.cap`), that cap pays its own part as well, in the same transaction.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import epsilon_of, events
+    >>> both = events.modalities({"rna": events.gaussian(3.73), "methylation": events.gaussian(6.92)})
+    >>> round(epsilon_of([both], delta=1e-5), 2)  # of ε = 1 and 0.5
+    1.15
+    """
+    return Modalities(tuple(events.values()), 1, tuple(events))
+
+
+def by_modality(event: Event) -> dict[str, Event]:
+    """What of an event falls on each named part of the patients' data.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import events
+    >>> events.by_modality(events.modalities({"rna": events.gaussian(4.0)}))
+    {'rna': Gaussian(noise_multiplier=4.0, steps=1, replace_one=2.0)}
+    """
+    if isinstance(event, Modalities):
+        return dict(zip(event.names, event.events, strict=True))
+    if isinstance(event, RepeatAndSelect):  # how much of its price is whose, nothing proves
+        return dict.fromkeys(by_modality(event.event), event)
+    found: dict[str, list[Event]] = {}
+    for inner in event.events if isinstance(event, Composed | OneOf) else ():
+        for name, part in by_modality(inner).items():
+            found.setdefault(name, []).append(part)
+    count = event.count if isinstance(event, Composed) else 1
+    return {name: composed(parts, count) for name, parts in found.items()}
+
+
 def nonprivate() -> NonPrivate:
     """Describe a release without noise. Every ledger refuses it.
 
@@ -342,7 +395,7 @@ def from_json(record: Mapping[str, Any]) -> Event:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [to_json(part) for part in value]
+        return [_plain(part) for part in value]
     if isinstance(value, Event):
         return to_json(value)
     return "inf" if value == float("inf") else value  # JSON has no infinity
@@ -350,7 +403,7 @@ def _plain(value: Any) -> Any:
 
 def _parsed(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(from_json(part) for part in value)
+        return tuple(_parsed(part) for part in value)
     if isinstance(value, dict):
         return from_json(value)
     return float("inf") if value == "inf" else value
@@ -364,6 +417,12 @@ def _check_event(event: object) -> Event:
 
 def _check_some(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple(_check_event(event) for event in events)
+
+
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"Expected modalities to have different words as names. Found {names!r}.")
+    return tuple(names)
 
 
 def _check_shape(value: Any) -> float:
@@ -380,6 +439,7 @@ _KINDS: dict[str, type[Event]] = {
     "repeat-and-select": RepeatAndSelect,
     "one-of": OneOf,
     "composed": Composed,
+    "modalities": Modalities,
     "nonprivate": NonPrivate,
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -395,4 +455,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "count": lambda value: check_count("count", value, least=1),
     "event": _check_event,
     "events": _check_some,
+    "names": _check_names,
 }

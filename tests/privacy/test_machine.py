@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from skdpal.privacy import BudgetExhausted, PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounting.gaussian import epsilon_of_mu
 from skdpal.privacy.accounting.renyi import conversion, curve
-from skdpal.privacy.accounts import POOL, ROOT, Accounts, Leaf
+from skdpal.privacy.accounts import POOL, ROOT, Accounts
 from skdpal.privacy.ledger import state
 from skdpal.privacy.ledger.book import Book
 from skdpal.privacy.storage import vault
@@ -405,15 +405,17 @@ def forgets_a_lower_ceiling(patch):
 
 
 def asks_only_one_leaf(patch):
-    def planted(self, account, price, cap=None):
-        return any(self.leaves[leaf].affords(price, cap) for leaf in self.under(self.check(account, cap)))
+    broke = Accounts.broke
 
-    patch.setattr(Accounts, "affords", planted)
+    def planted(self, account, price, parts=None):
+        return min((broke(self, leaf, price, parts or {}) for leaf in self.under(account)), key=len)
+
+    patch.setattr(Accounts, "broke", planted)
 
 
 def does_not_ask_the_cap(patch):
-    affords = Leaf.affords
-    patch.setattr(Leaf, "affords", lambda self, price, cap=None: affords(self, price))
+    broke = Accounts.broke
+    patch.setattr(Accounts, "broke", lambda self, account, price, parts=None: broke(self, account, price))
 
 
 def lets_only_the_named_leaf_pay(patch):

@@ -54,6 +54,11 @@ class Filter(ABC):
             total = add(total, self.price(part))
         return tuple(event.count * amount for amount in total)
 
+    def parts(self, event: Event, cap: str | None = None) -> dict[str, Amounts]:
+        """What of an event falls on each named part of an account; all of it on `cap`."""
+        whose = events.by_modality(event) if cap is None else {**events.by_modality(event), cap: event}
+        return {name: self.price(part) for name, part in whose.items()}
+
     @abstractmethod
     def price_of_one(self, event: Event) -> Amounts:
         """What an event that is no composition costs."""
@@ -84,18 +89,23 @@ class Filter(ABC):
 
     def affords(self, accounts: Accounts, event: Event, account: str, cap: str | None = None) -> bool:
         """Whether every leaf at or below an account can pay."""
-        return accounts.affords(account, self.price(event), cap)
+        accounts.check(account, cap)
+        return accounts.affords(account, self.price(event), self.parts(event, cap))
 
     def require(self, accounts: Accounts, event: Event, label: str, account: str, cap: str | None = None) -> None:
         """Raise `BudgetExhausted`, with price, spent, ceiling and one way out, unless affordable."""
         if self.affords(accounts, event, account, cap):
             return
-        payer = min(accounts.broke(account, self.price(event), cap), key=self._left)
-        price, spent, ceiling = self.epsilon_alone(event), self.epsilon(payer.paid), self.epsilon_below(payer.ceiling)
-        where = f"account {account!r}" if cap is None else f"account {account!r}, cap {cap!r}"
+        poor = accounts.broke(account, self.price(event), self.parts(event, cap))
+        payer, name = min(poor, key=lambda one: self._left(one[0]))
+        asked = event if name is None or name == cap else events.by_modality(event)[name]
+        price, spent, ceiling = self.epsilon_alone(asked), self.epsilon(payer.paid), self.epsilon_below(payer.ceiling)
+        whose = cap if name is None else name
+        where = f"account {account!r}" if whose is None else f"account {account!r}, cap {whose!r}"
+        leave = "" if asked is event else f"Leave {name!r} out. Or: "
         raise BudgetExhausted(
             f"{label} costs ε={price:.2f}; spent {spent:.2f} of {ceiling:.2f} ({where}, δ={self.budget.delta:g}). "
-            f"{self._remedy(event, lambda other: self.affords(accounts, other, account, cap))}",
+            f"{leave}{self._remedy(event, lambda other: self.affords(accounts, other, account, cap))}",
             price=price,
             spent=spent,
             ceiling=ceiling,

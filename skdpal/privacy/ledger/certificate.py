@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skdpal.privacy import events
-from skdpal.privacy.accounting.amounts import value_of
+from skdpal.privacy.accounting.amounts import Amounts, value_of
 from skdpal.privacy.accounting.gaussian import ceiling_mu_squared, epsilon_of_mu
 from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.filters import GdpFilter
@@ -31,27 +31,34 @@ NOT_COVERED = (
     "What can be inferred about a patient from others, such as relatives, or from the disease itself.",
     "The public data, and whether it was right to call it public.",
     "Side channels of the computer: timing, memory, electricity.",
+    "Those who read and labelled: what they answered, and how often they err, may be seen.",
     "Anything that left without passing through this ledger.",
 )
 _VERSIONED = ("skdpal", "numpy", "scipy", "scikit-learn", "dp-accounting", "opendp", "SQLAlchemy", "modAL-python")
 
 
-def of(state: State, head: str | None = None) -> dict[str, Any]:
-    """The certificate of a replayed journal."""
+def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, Any]:
+    """The certificate of a replayed journal, for everybody or for the patients of one account."""
     header, filter, accounts, budget = state.header, state.filter, state.accounts, state.filter.budget
+    leaves = set(accounts.under(accounts.check(account)))
+    ceilings = [filter.ceiling] if account == ROOT else [accounts.leaves[leaf].ceiling for leaf in leaves]
+    ceiling = tuple(map(max, zip(*ceilings, strict=True)))
+    epsilon = filter.epsilon_below(ceiling)
+    whose = "" if account == ROOT else f" of account {account!r}"
     return {
         "schema": SCHEMA,
         "status": _status(state),
-        "epsilon": budget.epsilon,
+        "account": account,
+        "epsilon": epsilon,
         "delta": budget.delta,
         "statement": (
-            f"Everything released under this ledger is (ε={budget.epsilon:g}, δ={budget.delta:g})-differentially "
-            "private for each patient, however often and adaptively it is used."
+            f"Everything released under this ledger is (ε={epsilon:g}, δ={budget.delta:g})-differentially "
+            f"private for each patient{whose}, however often and adaptively it is used."
         ),
         "adjacency": "zero-out",
         "adjacency_in_words": "A patient's whole content may be replaced by nothing; the slot stays.",
         "unit": "patient (all samples of a patient together)",
-        **_replace_one(state),
+        **_replace_one(state, account, ceiling),
         "filter": filter.kind,
         "filter_in_words": filter.words,
         "filter_parameters": filter.header(),
@@ -62,7 +69,17 @@ def of(state: State, head: str | None = None) -> dict[str, Any]:
             for name, leaf in accounts.leaves.items()
             if leaf.ceiling != filter.ceiling
         },
-        "receipts": [{**asdict(receipt), "event": events.to_json(receipt.event)} for receipt in state.receipts],
+        "caps": {
+            name: {part: filter.epsilon_below(cap.ceiling) for part, cap in leaf.caps.items()}
+            for name, leaf in accounts.leaves.items()
+            if leaf.caps
+        },
+        "caps_in_words": "Limits of use of one part of the data, such as a modality; no guarantees of their own.",
+        "receipts": [
+            {**asdict(receipt), "event": events.to_json(receipt.event)}
+            for receipt in state.receipts
+            if account == ROOT or leaves & state.payers(receipt)
+        ],
         "drawn_again": state.redrawn,  # numbers of receipts: the first answer was lost in a crash and never left
         "randomness": (
             "seeded simulation: not private"
@@ -78,23 +95,24 @@ def of(state: State, head: str | None = None) -> dict[str, Any]:
     }
 
 
-def _replace_one(state: State) -> dict[str, Any]:
+def _replace_one(state: State, account: str, limit: Amounts) -> dict[str, Any]:
     """The guarantee when a patient is exchanged for another: two zero-outs, and for Gaussian ledgers exactly."""
-    budget = state.filter.budget
+    filter, budget, accounts = state.filter, state.filter.budget, state.accounts
     odometer = {
-        "epsilon_spent": state.filter.spent(state.accounts, ROOT),
-        "epsilon_spent_by_account": {name: state.filter.spent(state.accounts, name) for name in state.accounts.leaves},
+        "epsilon_spent": filter.spent(accounts, account),
+        "epsilon_spent_by_account": {name: filter.spent(accounts, name) for name in accounts.under(account)},
         "in_words": "A reading, not a guarantee: quote the committed ceiling above.",
     }
-    if not isinstance(state.filter, GdpFilter):
+    if not isinstance(filter, GdpFilter):
+        epsilon = filter.epsilon_below(limit)
         twice = {
-            "epsilon": 2 * budget.epsilon,
-            "delta": min(1.0, (1 + math.exp(min(budget.epsilon, 700.0))) * budget.delta),
+            "epsilon": 2 * epsilon,
+            "delta": min(1.0, (1 + math.exp(min(epsilon, 700.0))) * budget.delta),
             "in_words": "One patient exchanged for another: two zero-outs, (2ε, (1 + e^ε) δ).",
         }
         return {"replace_one": twice, "odometer": odometer}
-    ceiling = math.sqrt(ceiling_mu_squared(budget))
-    spent = math.sqrt(value_of(state.accounts.spent()[0]))
+    ceiling = math.sqrt(ceiling_mu_squared(budget) if account == ROOT else value_of(limit[0]))
+    spent = math.sqrt(value_of(accounts.spent(account)[0]))
     largest = max((_largest_factor(receipt.event) for receipt in state.receipts), default=2.0)
     return {
         "mu": ceiling,

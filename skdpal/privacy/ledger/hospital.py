@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,11 @@ class HospitalSide:
     def coins(self, label: str, record_ids: Sequence[str]) -> NDArray[np.float64]:
         """A secret uniform number in [0, 1) for each patient, the same for the same label."""
         return self._book.vault.coins(label, identify(record_ids, record_ids))
+
+    def keep(self, name: str, record_ids: Sequence[str], drawn: NDArray[Any]) -> NDArray[Any]:
+        """What was first drawn for each patient under a name: these draws, or earlier ones; for `mechanisms.Kept`."""
+        vault = self._book.vault
+        return vault.keep([vault.tag(f"{name}\n{patient}") for patient in record_ids], drawn)
 
     def tag(self, text: str) -> str:
         """A name for a text, such as a list of patients, that tells nothing to whoever has no vault; it may leave."""

@@ -111,6 +111,13 @@ class Readings:
         """
         return self._book.journal.verify(head)
 
-    def certificate(self) -> dict[str, Any]:
-        """What may be published about the guarantee, as a JSON-ready dict."""
-        return certificate.of(self._book.read(), head=self.verify())
+    def certificate(self, account: str = ROOT) -> dict[str, Any]:
+        """What may be published about the guarantee, as a JSON-ready dict.
+
+        Parameters
+        ----------
+        account : str, default="cohort"
+            For the patients of one account, such as a site with a lower ceiling: that ceiling, and the receipts that
+            they paid. The status is that of the whole ledger.
+        """
+        return certificate.of(self._book.read(), head=self.verify(), account=account)

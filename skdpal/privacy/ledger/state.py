@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skdpal.privacy import events
-from skdpal.privacy.accounting.amounts import Amounts, add, fits
-from skdpal.privacy.accounts import POOL, ROOT, Accounts
+from skdpal.privacy.accounts import POOL, ROOT, Accounts, Leaf
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerTampered
 from skdpal.privacy.events import Event
@@ -76,7 +75,7 @@ class State:
     head: str = GENESIS
     header: Row = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
-    reserved: dict[int, tuple[Receipt, Amounts]] = field(default_factory=dict)  # with what was drawn
+    reserved: dict[int, tuple[Receipt, Leaf]] = field(default_factory=dict)  # with what was drawn, as if by a leaf
     splits: dict[str, int] = field(default_factory=lambda: {POOL: 0})  # row of the split that made each leaf
     void: list[str] = field(default_factory=list)
     asked: dict[Question, Receipt] = field(default_factory=dict)  # what may be asked again
@@ -118,11 +117,11 @@ class State:
 
     def require_reserved(self, reservation: int, event: Event, label: str) -> None:
         """Raise `BudgetExhausted` if a reservation has not enough left for a release."""
-        receipt, drawn = self.reserved[reservation]
+        drawn = self.reserved[reservation][1]
         filter, budget = self.filter, self.filter.budget
-        reserved = filter.price(receipt.event)
-        if not fits(add(drawn, filter.price(event)), reserved):
-            left = tuple(whole - part for whole, part in zip(reserved, drawn, strict=True))
+        within = [name in drawn.caps and drawn.caps[name].fits(part) for name, part in filter.parts(event).items()]
+        if not drawn.fits(filter.price(event)) or not all(within):
+            left = tuple(whole - part for whole, part in zip(drawn.ceiling, drawn.paid, strict=True))
             price, rest, spent = filter.epsilon_alone(event), filter.epsilon(left), filter.spent(self.accounts, ROOT)
             raise BudgetExhausted(
                 f"{label} costs ε={price:.2f}; {rest:.2f} of the reservation is left (spent {spent:.2f} of "
@@ -153,17 +152,20 @@ class State:
 
     def _charge(self, row: Row) -> None:
         receipt = Receipt.of(row)
-        self.accounts.charge(receipt.account, self.filter.price(receipt.event), receipt.cap)
+        event = receipt.event
+        self.accounts.charge(receipt.account, self.filter.price(event), self.filter.parts(event, receipt.cap))
         self.receipts.append(receipt)
         if receipt.question is not None:
             self.asked[receipt.question, row["asker"], receipt.event] = receipt
         if row["reserve"]:
-            self.reserved[row["number"]] = receipt, tuple(0 for _ in self.filter.ceiling)
+            nothing = tuple(0 for _ in self.filter.ceiling)
+            parts = {name: Leaf(nothing, part) for name, part in self.filter.parts(event).items()}
+            self.reserved[row["number"]] = receipt, Leaf(nothing, self.filter.price(event), parts)
 
     def _draw(self, row: Row) -> None:
         receipt, drawn = self.reserved[row["reservation"]]
-        price = self.filter.price(events.from_json(row["event"]))
-        self.reserved[receipt.number] = receipt, add(drawn, price)
+        event = events.from_json(row["event"])
+        self.reserved[receipt.number] = receipt, drawn.charged(self.filter.price(event), self.filter.parts(event))
 
     def _split(self, row: Row) -> None:
         ceiling = None if row["epsilon"] is None else self.filter.ceiling_of(row["epsilon"])

@@ -6,8 +6,8 @@ Invariants
   secret are in the ledger, so a published ledger says nothing about who took part.
 * A coin is a keyed hash of (secret, label, patient): fresh for every label, the same when
   asked again, and independent of all other patients.
-* The answer to a question is kept under the hash of the receipt that paid for it; the first one that is
-  stored is the only one that counts.
+* The answer to a question is kept under the hash of the receipt that paid for it, and what was drawn for one patient
+  and stays inside under a keyed digest; the first one that is stored is the only one that counts.
 * A patient is in one leaf. Whoever was never moved is in the pool. A move counts only if the
   journal has the split it belongs to, by account and row number: what a crash left unfinished
   leaves the patient in the leaf they came from.
@@ -133,21 +133,25 @@ class Vault:
             return connection.execute(query).scalar_one_or_none()
 
         found = self._database.run(look, write=False)
-        return None if found is None else np.load(io.BytesIO(found), allow_pickle=False)
+        return None if found is None else _array(found)
 
     def store(self, receipt: str, answer: NDArray[Any]) -> NDArray[Any]:
         """Keep the answer of a receipt, and return the one that is kept: the first."""
-        buffer = io.BytesIO()
-        np.save(buffer, answer, allow_pickle=False)
+        return np.asarray(self.keep([receipt], answer[None])[0])
 
-        def keep(connection: sa.Connection) -> None:
-            if connection.execute(sa.select(_ANSWERS.c.receipt).where(_ANSWERS.c.receipt == receipt)).first() is None:
-                connection.execute(_ANSWERS.insert().values(receipt=receipt, value=buffer.getvalue()))
+    def keep(self, keys: Sequence[str], values: NDArray[Any]) -> NDArray[Any]:
+        """Keep one value for each key, and return those that are kept: the first ones."""
 
-        self._database.run(keep, write=True)
-        kept = self.answer(receipt)
-        assert kept is not None  # just written
-        return kept
+        def first(connection: sa.Connection) -> list[bytes]:
+            query = sa.select(_ANSWERS.c.receipt, _ANSWERS.c.value).where(_ANSWERS.c.receipt.in_(keys))
+            known = {row.receipt: bytes(row.value) for row in connection.execute(query)}
+            new = {key: _bytes(value) for key, value in zip(keys, values, strict=True) if key not in known}
+            for key, value in new.items():
+                connection.execute(_ANSWERS.insert().values(receipt=key, value=value))
+            return [{**known, **new}[key] for key in keys]
+
+        kept = [_array(value) for value in self._database.run(first, write=True)]
+        return np.stack(kept) if kept else values
 
     def accounts_of(self, patients: Iterable[str], evidence: Evidence) -> list[str]:
         """The leaf of each patient.
@@ -229,6 +233,16 @@ class Vault:
 
     def _digest(self, text: str) -> bytes:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).digest()
+
+
+def _bytes(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array(stored: bytes) -> NDArray[Any]:
+    return np.asarray(np.load(io.BytesIO(stored), allow_pickle=False))
 
 
 def _leaf(row: sa.Row[Any], splits: Mapping[str, int]) -> str:
