@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-fast test-slow test-oldest lint format benchmark lock clean
+.PHONY: demo test test-fast test-slow test-oldest test-newest lint format benchmark lock clean
 
 demo: $(READY)
 	$(BIN)/skdpal demo
@@ -22,6 +22,10 @@ test-slow: $(READY)
 # what every estimator must do, on the oldest versions that pyproject.toml allows
 test-oldest: build/oldest/.ready
 	build/oldest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_linear.py tests/estimators/test_scoring.py tests/estimators/neural/test_contract.py tests/estimators/neural/test_classifier.py tests/estimators/neural/test_encoder.py tests/estimators/public/test_contract.py tests/learner/test_learner.py tests/query tests/test_modal.py tests/modal
+
+# the same on pandas 3, without the extra omics
+test-newest: build/newest/.ready
+	build/newest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_ecosystem.py tests/estimators/public/test_contract.py tests/datasets tests/query tests/learner/test_learner.py tests/learner/test_worksheet.py tests/learner/test_study.py tests/cohort
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -46,6 +50,13 @@ build/oldest/.ready: requirements-oldest.txt pyproject.toml
 	$(PYTHON) -m venv --clear build/oldest
 	build/oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-oldest.txt
 	build/oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+build/newest/.ready: requirements.lock requirements-newest.txt pyproject.toml
+	$(PYTHON) -m venv --clear build/newest
+	sed -e '/^pandas==/d' -e '/^anndata==/d' -e '/^mudata==/d' requirements.lock > build/newest/requirements.txt
+	build/newest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r build/newest/requirements.txt -r requirements-newest.txt
+	build/newest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 # diffprivlib, for tests/benchmarks/cohorts
