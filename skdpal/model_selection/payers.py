@@ -83,6 +83,11 @@ class Prepaid(Handle):
             return False
         return True
 
+    def used_up(self, event: Event) -> list[str]:
+        """The parts that were not announced, because they had no budget when the run was paid for."""
+        announced = {name for part in self._left for name in events.by_modality(part)}
+        return [name for name in events.by_modality(event) if name not in announced]
+
     def headroom(self, make_event: Callable[[Any], Event]) -> NoReturn:
         """A run of a search has none."""
         raise LedgerError("A run of a search has no headroom: it is paid for already. Ask the ledger.")

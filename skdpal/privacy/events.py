@@ -136,6 +136,8 @@ class Modalities(Composed):
             raise ValueError(
                 "Expected names to have one word for each of events. Use skdpal.privacy.events.modalities."
             )
+        if any(map(by_modality, self.events)):  # its cap would not pay
+            raise ValueError("Expected parts without parts of their own. Name all parts side by side.")
 
 
 @dataclass(frozen=True)
@@ -357,6 +359,8 @@ def by_modality(event: Event) -> dict[str, Event]:
     for inner in event.events if isinstance(event, Composed | OneOf) else ():
         for name, part in by_modality(inner).items():
             found.setdefault(name, []).append(part)
+    if isinstance(event, OneOf):
+        return {name: one_of(parts) for name, parts in found.items()}
     count = event.count if isinstance(event, Composed) else 1
     return {name: composed(parts, count) for name, parts in found.items()}
 
@@ -403,7 +407,7 @@ def _plain(value: Any) -> Any:
 
 def _parsed(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_parsed(part) for part in value)
+        return tuple(part if isinstance(part, str) else from_json(part) for part in value)  # names, or events
     if isinstance(value, dict):
         return from_json(value)
     return float("inf") if value == "inf" else value

@@ -216,6 +216,215 @@ def test_no_sequence_passes_a_cap_or_the_ceiling(charges, rna, wes):
         assert ledger.spent(cap=cap) == pytest.approx(epsilon_of(paid[cap], DELTA), rel=1e-6)
 
 
+# ---- parts of a release -------------------------------------------------------------------------------------------
+
+PARTS = events.modalities({"rna": events.gaussian(9.0), "wes": events.gaussian(12.0)})
+ALONE = events.modalities({"wes": events.gaussian(12.0)})
+
+
+def capped(kind="gdp", rna=2.5, wes=2.5):
+    ledger = make(kind)
+    ledger.cap("cohort", "rna", rna)
+    ledger.cap("cohort", "wes", wes)
+    return ledger
+
+
+def test_each_cap_pays_its_own_part_and_the_patient_all(kind):
+    ledger = capped(kind)
+    ledger.charge(PARTS, "it")
+    alone = {name: make(kind) for name in ("rna", "wes")}
+    for name, part in events.by_modality(PARTS).items():
+        alone[name].charge(part, "it")
+        assert ledger.spent(cap=name) == alone[name].spent()
+    both = make(kind)
+    for part in events.by_modality(PARTS).values():
+        both.charge(part, "it")
+    assert ledger.spent() == both.spent()
+
+
+def test_the_headline_is_the_root_of_the_sum_of_squares():
+    """Budgets 1, ½ and ½ cost the patient 1.28, not 2 and not 1."""
+    ledger = PrivacyLedger(BUDGET)
+    shares = {"rna": 1.0, "methylation": 0.5, "clinical": 0.5}
+    for name, epsilon in shares.items():
+        ledger.cap("cohort", name, epsilon)
+    ledger.charge(events.modalities({name: taking(epsilon) for name, epsilon in shares.items()}), "it")
+    assert ledger.spent() == pytest.approx(1.28, abs=5e-3)
+    for name, epsilon in shares.items():
+        assert ledger.spent(cap=name) == pytest.approx(epsilon, rel=1e-6)
+        assert not ledger.affords(events.modalities({name: events.gaussian(100.0)}))
+
+
+def test_a_used_up_part_is_left_out_and_others_go_on(kind, journal):
+    most = 2.2 if kind == "renyi" else 1.2
+    ledger = capped(kind, rna=most)
+    while ledger.affords(PARTS):
+        ledger.charge(PARTS, "it")
+    before, spent = journal(ledger), ledger.spent(cap="rna")
+    with pytest.raises(BudgetExhausted, match=rf"of {most}0 \(account 'cohort', cap 'rna'.*Leave 'rna' out") as refusal:
+        ledger.charge(PARTS, "it")
+    assert refusal.value.spent == pytest.approx(spent)
+    assert journal(ledger) == before
+    assert ledger.used_up(PARTS) == ["rna"]
+    ledger.charge(ALONE, "it")
+    assert ledger.spent(cap="rna") == spent
+
+
+def test_all_or_nothing_is_paid():
+    """The part that could pay has not paid for a release that did not happen."""
+    ledger = capped(wes=0.1)
+    with pytest.raises(BudgetExhausted, match="cap 'wes'"):
+        ledger.charge(PARTS, "it")
+    assert ledger.spent(cap="rna") == ledger.spent(cap="wes") == ledger.spent() == 0
+
+
+def test_the_account_stops_its_parts_too():
+    ledger = capped(rna=3.9, wes=3.9)
+    ledger.charge(taking(3.99), "it")
+    with pytest.raises(BudgetExhausted, match=r"\(account 'cohort', δ") as refusal:
+        ledger.charge(PARTS, "it")
+    assert "Leave" not in str(refusal.value)
+
+
+WAYS = {
+    "plainly": lambda event: event,
+    "in a list": lambda event: events.composed([event]),
+    "in a list of lists": lambda event: events.composed([events.composed([events.gaussian(50.0), event])]),
+    "several times": lambda event: events.composed([event], count=2),
+    "as one of several": lambda event: events.one_of([event, events.gaussian(50.0)]),
+    "as one of several, several times": lambda event: events.composed([events.one_of([event, ALONE])], count=2),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("door", ["charge", "reserve", "branch", "within", "question", "cap"])
+def test_no_door_and_no_wrapping_passes_a_cap(way, door, journal):
+    """The cap pays for 'rna' at least what the part alone costs, and refuses when it cannot."""
+    event = WAYS[way](PARTS)
+    whole = capped(rna=3.5, wes=3.5)
+    opened(whole, door)(event)
+    times = 2 if "times" in way else 1
+    least = epsilon_of([events.gaussian(9.0, steps=times)], DELTA)
+    account = "cohort/new" if door == "branch" else POOL
+    assert whole.spent(account, cap="rna") >= least * (1 - 1e-9)
+    assert door == "cap" or whole.spent(account, cap="rna") <= least * (1 + 1e-9)
+    poor = capped(rna=0.99 * least, wes=3.5)
+    before = journal(poor)
+    with pytest.raises(BudgetExhausted, match="cap 'rna'"):
+        opened(poor, door)(event)
+    assert journal(poor) == before
+
+
+def opened(ledger, door):
+    doors = {
+        "charge": lambda event: ledger.charge(event, "it", POOL),
+        "reserve": lambda event: ledger.reserve(event, "it", POOL),
+        "branch": lambda event: ledger.branch(POOL, "cohort/new", []).charge(event, "it"),
+        "within": lambda event: ledger.within("cohort").charge(event, "it"),
+        "question": lambda event: ledger.within(POOL, question="q").charge_once(event, "it", []),
+        "cap": lambda event: ledger.within(POOL, cap="wes").charge(event, "it"),
+    }
+    return doors[door]
+
+
+def test_parts_of_parts_would_pass_a_cap_and_are_refused():
+    for inner in (PARTS, events.composed([PARTS]), events.one_of([PARTS])):
+        with pytest.raises(ValueError, match="without parts of their own"):
+            events.modalities({"all": inner})
+    wrapped = events.repeat_and_select(PARTS, 3.0)
+    with pytest.raises(ValueError, match="without parts of their own"):
+        events.modalities({"all": wrapped})
+
+
+def test_a_search_is_paid_by_every_cap_as_a_whole():
+    event = events.repeat_and_select(PARTS, 3.0)
+    ledger = PrivacyLedger(BUDGET, "renyi")
+    ledger.cap("cohort", "rna", 3.9)
+    ledger.charge(event, "it")
+    assert ledger.spent(cap="rna") == ledger.spent() > 0
+
+
+def test_what_was_split_off_is_capped_like_its_source():
+    ledger = capped()
+    ledger.charge(PARTS, "it")
+    ledger.split(POOL, "cohort/a", [])
+    assert ledger.spent("cohort/a", cap="rna") == ledger.spent(POOL, cap="rna") > 0
+    while ledger.affords(PARTS, "cohort/a"):
+        ledger.charge(PARTS, "it", "cohort/a")
+    assert ledger.used_up(PARTS, "cohort/a")
+    assert ledger.used_up(PARTS, POOL) == []
+
+
+def test_a_reservation_pays_for_the_parts_it_names(kind):
+    ledger = capped(kind)
+    both = ledger.reserve(events.composed([PARTS], count=2), "two fits")
+    paid = ledger.spent(cap="rna")
+    both.charge(PARTS, "first")
+    with pytest.raises(BudgetExhausted, match="of the reservation is left"):
+        both.charge(events.modalities({"rna": events.gaussian(7.0)}), "more rna, less of all")
+    both.charge(PARTS, "second")
+    with pytest.raises(BudgetExhausted):
+        both.charge(events.modalities({"rna": events.gaussian(900.0)}), "third")
+    assert ledger.spent(cap="rna") == paid
+    unnamed = ledger.reserve(events.gaussian(9.0), "no parts")
+    with pytest.raises(BudgetExhausted):
+        unnamed.charge(events.modalities({"rna": events.gaussian(50.0)}), "a part")
+    unnamed.charge(events.gaussian(9.0), "it")
+
+
+NOISE = st.floats(6.0, 40.0)
+
+
+@given(st.lists(st.tuples(NOISE, NOISE, NOISE), min_size=2, max_size=4), st.data())
+def test_what_was_reserved_for_one_of_several_pays_for_any_of_them(noises, data):
+    """Amount by amount: no rounding stands between a reservation and its draw."""
+    several = [events.modalities(dict(zip("abc", map(events.gaussian, some), strict=True))) for some in noises]
+    for kind in ("gdp", "renyi"):
+        ledger = make(kind)
+        reservation = ledger.reserve(events.one_of(several), "one of them")
+        reservation.charge(data.draw(st.sampled_from(several)), "this one")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["rna", "wes", "both", "all", "one"]), NOISE), max_size=10), st.floats(0.3, 3.0)
+)
+def test_no_sequence_of_parts_passes_a_cap_or_the_ceiling(charges, most):
+    ledger = PrivacyLedger(BUDGET)
+    ledger.cap("cohort", "rna", most)
+    paid, of_rna = [], []
+    for what, noise in charges:
+        one = events.gaussian(noise)
+        event = {
+            "rna": events.modalities({"rna": one}),
+            "wes": events.modalities({"wes": one}),
+            "both": events.modalities({"rna": one, "wes": one}),
+            "all": one,
+            "one": events.one_of([events.modalities({"rna": one}), events.modalities({"wes": one})]),
+        }[what]
+        if ledger.affords(event):
+            ledger.charge(event, "it")
+            paid += [one, one] if what == "both" else [one]
+            of_rna += [one] if what in ("rna", "both", "one") else []
+        else:
+            with pytest.raises(BudgetExhausted):
+                ledger.charge(event, "it")
+    assert ledger.spent() == pytest.approx(epsilon_of(paid, DELTA), rel=1e-6)
+    assert ledger.spent(cap="rna") == pytest.approx(epsilon_of(of_rna, DELTA), rel=1e-6)
+    assert epsilon_of(of_rna, DELTA) <= most * (1 + 1e-8)
+
+
+def test_parts_are_read_back(path):
+    made = PrivacyLedger.create(path, BUDGET)
+    made.cap("cohort", "rna", 2.0)
+    made.charge(PARTS, "it")
+    reserved = made.reserve(PARTS, "more")
+    reserved.charge(PARTS, "it")
+    again = PrivacyLedger.open(path)
+    assert again.spent(cap="rna") == made.spent(cap="rna")
+    assert again.receipts()[0].event == PARTS
+    assert again.certificate()["caps"] == {POOL: {"rna": pytest.approx(2.0)}}
+
+
 # ---- lower ceilings -----------------------------------------------------------------------------------------------
 
 
@@ -319,3 +528,49 @@ def test_the_certificate_lists_lower_ceilings_and_nobody(monkeypatch):
     assert certificate["receipts"][0]["cap"] == "rna"
     assert certificate["epsilon"] == 4.0
     assert not {"members", "count", "n", "size", "n_patients"} & set(certificate)
+
+
+# ---- the certificate of one account --------------------------------------------------------------------------------
+
+
+def test_a_site_has_a_certificate_of_its_own(kind):
+    ledger = make(kind)
+    ledger.split(POOL, SITE, [], epsilon=2.5)
+    ledger.charge(events.gaussian(9.0), "all")
+    ledger.charge(events.gaussian(9.0), "rest", POOL)
+    ledger.split(SITE, "cohort/round-1", [])
+    ledger.charge(events.gaussian(9.0), "accepted", "cohort/round-1")
+    certificate = ledger.certificate(SITE)
+    assert (certificate["account"], certificate["epsilon"]) == (SITE, pytest.approx(2.5, rel=1e-6))
+    assert f"of account '{SITE}'" in certificate["statement"]
+    assert [receipt["label"] for receipt in certificate["receipts"]] == ["all"]
+    accepted = ledger.certificate("cohort/round-1")
+    assert accepted["epsilon"] == certificate["epsilon"]
+    assert [receipt["label"] for receipt in accepted["receipts"]] == ["all", "accepted"]
+    assert ledger.certificate(POOL)["epsilon"] == ledger.certificate()["epsilon"] == 4.0
+    with pytest.raises(ValueError, match="Expected account"):
+        ledger.certificate("cohort/nobody")
+
+
+def test_a_ceiling_that_was_lowered_after_a_release_guarantees_nothing(kind):
+    """Whoever lowers it when they like what they saw has only read the odometer."""
+    ledger = make(kind)
+    ledger.split(POOL, SITE, [], epsilon=2.5)
+    ledger.charge(events.gaussian(9.0), "all")
+    ledger.split(SITE, "cohort/late", [], epsilon=2.4)
+    ledger.split(POOL, "cohort/other", [], epsilon=2.4)
+    assert ledger.certificate("cohort/late")["epsilon"] == pytest.approx(2.5, rel=1e-6)
+    assert ledger.certificate("cohort/other")["epsilon"] == 4.0
+    assert ledger.certificate()["lower_ceilings"]["cohort/late"] == pytest.approx(2.4, rel=1e-6)  # still a limit
+
+
+def test_an_inner_account_has_the_largest_ceiling_below_it():
+    ledger = PrivacyLedger(BUDGET)
+    ledger.split(POOL, "cohort/sites/a", [], epsilon=1.0)
+    ledger.split(POOL, "cohort/sites/b", [], epsilon=3.0)
+    assert ledger.certificate("cohort/sites")["epsilon"] == pytest.approx(3.0, rel=1e-6)
+    assert ledger.certificate("cohort/sites/a")["epsilon"] == pytest.approx(1.0, rel=1e-6)
+    whole = ledger.certificate("cohort/sites")["replace_one"]
+    assert whole["epsilon"] == pytest.approx(
+        epsilon_of([events.gaussian(taking(3.0).noise_multiplier / 2)], DELTA), rel=1e-5
+    )

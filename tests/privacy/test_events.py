@@ -29,6 +29,7 @@ EVENTS = st.recursive(
     lambda parts: st.one_of(
         st.builds(events.composed, st.lists(parts), st.integers(1, 9)),
         st.builds(events.one_of, st.lists(parts)),
+        st.dictionaries(st.text(min_size=1, max_size=5) | st.just("inf"), GAUSSIANS, max_size=3).map(events.modalities),
         st.builds(events.repeat_and_select, parts, st.floats(1.1, 99), st.sampled_from([0.0, 0.5, 1.0, math.inf])),
     ),
 )
@@ -102,3 +103,48 @@ def test_so_little_noise_that_its_price_overflows_costs_infinity(sigma):
 
 def test_so_much_noise_that_its_price_underflows_still_costs_something():
     assert 0 < mu_squared(events.gaussian(1e300)) < 1e-300
+
+
+MODALITIES = {"rna": events.gaussian(4.0), "wes": events.laplace(9.0)}
+
+
+def test_the_parts_of_a_release_cost_what_they_cost_together():
+    both = events.modalities(MODALITIES)
+    assert epsilon_of([both], 1e-5) == epsilon_of([events.composed(list(MODALITIES.values()))], 1e-5)
+    assert mu_squared(both) == mu_squared(events.composed(list(MODALITIES.values())))
+    assert both != events.composed(list(MODALITIES.values()))
+    assert events.by_modality(both) == MODALITIES
+
+
+def test_parts_are_found_wherever_they_are():
+    rna, wes = (events.modalities({name: event}) for name, event in MODALITIES.items())
+    whole = events.composed([rna, events.gaussian(1.0), events.one_of([rna, wes])], count=3)
+    found = events.by_modality(whole)
+    assert mu_squared(found["rna"]) == pytest.approx(3 * 2 / 16)
+    assert mu_squared(found["wes"]) == pytest.approx(3 * mu_squared(MODALITIES["wes"]))
+    assert events.by_modality(events.gaussian(1.0)) == {}
+    search = events.repeat_and_select(events.modalities(MODALITIES), 3.0)
+    assert events.by_modality(search) == {"rna": search, "wes": search}
+
+
+@pytest.mark.parametrize("name", ["inf", "nan", "-inf", "rna\n", "läuft", " "])
+def test_any_word_names_a_part_and_comes_back(name, ledger):
+    """A ledger that cannot read its own row is lost."""
+    event = events.modalities({name: events.gaussian(9.0)})
+    assert events.from_json(json.loads(json.dumps(events.to_json(event)))) == event
+    ledger.charge(event, "it")
+    assert ledger.receipts()[0].event == event
+
+
+@pytest.mark.parametrize("names", [("rna",), ("rna", "rna"), ("rna", ""), ("rna", 1), ("rna", "wes", "more")])
+def test_every_part_has_one_name(names):
+    with pytest.raises(ValueError, match="Expected"):
+        events.Modalities(tuple(MODALITIES.values()), 1, names)
+
+
+def test_the_parts_of_a_release_are_released_once():
+    with pytest.raises(ValueError, match="Expected"):
+        events.Modalities(tuple(MODALITIES.values()), 2, tuple(MODALITIES))
+    record = events.to_json(events.modalities(MODALITIES))
+    with pytest.raises(ValueError, match="Expected"):
+        events.from_json({**record, "count": 2})

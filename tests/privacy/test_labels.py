@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyBudget, PrivacyLedger, epsilon_of, events
-from skdpal.privacy.mechanisms import RandomizedResponse, release
+from skdpal.privacy.mechanisms import LaplaceLabels, RandomizedResponse, release
 from skdpal.privacy.randomness import simulation
 from skdpal.privacy.samplers import SystemSampler
 
@@ -309,3 +309,67 @@ def test_a_mechanism_does_not_change_with_the_list_it_was_made_of():
     assert mechanism.event.n_classes == 2
     assert mechanism == RandomizedResponse(1.0, ("a", "b"))
     assert hash(mechanism) == hash(RandomizedResponse(1.0, ("a", "b")))
+
+
+@pytest.mark.parametrize("mechanism", [RandomizedResponse, LaplaceLabels])
+def test_the_same_mechanism_is_the_same_however_it_is_written(mechanism):
+    """What was drawn is kept under what this prints."""
+    for twin in (mechanism(1, np.array([3, 1, 2], dtype=np.int8)), mechanism(np.float32(1), pd.Index([3, 1, 2]))):
+        assert repr(twin) == repr(mechanism(1.0, (3, 1, 2)))
+        assert twin == mechanism(1.0, (3, 1, 2))
+
+
+# tables: one-hot labels with Laplace noise
+
+
+def test_a_table_has_the_noise_of_its_price():
+    """Exchanging a label moves two entries, so ε needs the scale 2/ε."""
+    mechanism = LaplaceLabels(0.5, COLOURS)
+    assert mechanism.event == events.laplace(2.0)
+    noise = mechanism.run(["red"] * 4000, range(4000)) - [1.0, 0.0, 0.0]
+    assert abs(noise).mean() == pytest.approx(4.0, rel=0.06)  # 6.6 standard errors
+    assert noise.mean() == pytest.approx(0.0, abs=0.35)
+
+
+def test_a_row_is_its_label_and_a_missing_one_is_empty():
+    labels = ["blue", None, "red", np.nan, pd.NA]
+    table = simulated(labels, LaplaceLabels(1e9, COLOURS))
+    assert table.shape == (5, 3)
+    assert table.round(3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+@given(
+    labels=st.lists(st.sampled_from([*COLOURS, None]), min_size=1, max_size=8),
+    at=st.integers(0, 7),
+    other=st.sampled_from([*COLOURS, None]),
+)
+def test_one_patient_moves_one_row_by_two_at_most(labels, at, other):
+    """In L1, with the same noise in both worlds; by one if they are not there at all."""
+    at %= len(labels)
+    changed = labels[:at] + [other] + labels[at + 1 :]
+    first, second = (simulated(world, LaplaceLabels(1.0, COLOURS), seed=5) for world in (labels, changed))
+    moved = abs(first - second)
+    assert np.delete(moved, at, axis=0).sum() == 0
+    assert moved[at].sum() <= (1 if None in (labels[at], other) else 2) + 1e-9
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "1", None])
+def test_a_bad_epsilon_of_a_table_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match="Expected epsilon"):
+        LaplaceLabels(bad, COLOURS)
+
+
+@pytest.mark.parametrize("classes", [[], ["red"], ["red", "red"], [1, "a"], {"a", "b"}, "ab"])
+def test_classes_of_a_table_are_two_or_more_and_differ(classes):
+    with pytest.raises(ValueError, match="Expected (n_classes|classes)"):
+        LaplaceLabels(1.0, classes)
+
+
+def test_an_unknown_class_of_a_table_is_refused_without_quoting_it(ledger):
+    with pytest.raises(ValueError, match="Expected one label, of the given classes or missing") as error:
+        release(lambda: ["HIV positive"], LaplaceLabels(0.2, COLOURS), ledger, "x", record_ids=["a"])
+    assert "HIV" not in str(error.value)
+
+
+def test_no_patients_make_an_empty_table(ledger):
+    assert release(lambda: [], LaplaceLabels(0.2, COLOURS), ledger, "x", record_ids=[]).shape == (0, 3)

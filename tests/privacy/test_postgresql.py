@@ -18,7 +18,7 @@ import pytest
 from skdpal.privacy import BudgetExhausted, LedgerError, LedgerTampered, PrivacyBudget, PrivacyLedger, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.ledger.state import State
-from skdpal.privacy.mechanisms import GaussianSum, release
+from skdpal.privacy.mechanisms import GaussianSum, Kept, RandomizedResponse, release
 from skdpal.privacy.storage.database import address_of, text_of
 from tests import postgresql
 
@@ -162,6 +162,29 @@ def test_a_thousand_members_are_moved_and_found(shared):
     patients = [f"p{number}" for number in range(1000)]
     shared.split(POOL, "cohort/a", patients[::2])
     assert shared.accounts_of(patients) == ["cohort/a", POOL] * 500
+
+
+def test_what_is_drawn_for_a_patient_is_drawn_once(shared, url):
+    ids, labels = [str(at) for at in range(200)], ["red", "green"] * 100
+    mechanism = RandomizedResponse(0.5, ("red", "green"))
+    first = Kept(mechanism, shared, "histology").inside(labels, ids).tolist()
+    again = PrivacyLedger.open(url)
+    assert Kept(mechanism, again, "histology").inside(labels[::-1], ids).tolist() == first
+    left = release(lambda: labels, Kept(mechanism, again, "histology"), again, "labels", record_ids=ids)
+    assert left.tolist() == first
+    assert len(shared.receipts()) == 1
+
+
+def of_own_draw(number, url):
+    ids = [str(at) for at in range(200)]
+    kept = Kept(RandomizedResponse(0.5, (0, 1)), PrivacyLedger.open(url), "histology")
+    wait()
+    return kept.inside([number % 2] * 200, ids).tolist()
+
+
+def test_of_processes_that_draw_at_once_one_draw_counts(shared, url, at_once):
+    found = at_once(of_own_draw, url)
+    assert all(one == found[0] for one in found)
 
 
 def test_nothing_of_the_members_is_in_the_journal(shared, hand):

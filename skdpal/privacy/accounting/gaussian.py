@@ -23,6 +23,7 @@ from skdpal.privacy.events import Event
 __all__ = ["ceiling_mu_squared", "delta_of_mu", "epsilon_of_mu", "mu_squared"]
 
 _ROUNDING = 1e-9  # relative, of the ε that is reported; covers the error of log_ndtr many times
+_GRAIN = 1e-15  # of ε so small that the error of δ itself, 1e-16, is larger than that
 _LEAST = math.ulp(0.0)
 _MOST = 1e150  # so that sums of finite prices stay finite
 
@@ -93,7 +94,7 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     low, high = 0.0, 1.0
     while delta_of_mu(mu, high) > delta:
         low, high = high, 2 * high
-    return bisect(lambda epsilon: delta_of_mu(mu, epsilon) <= delta, low, high)[1] * (1 + _ROUNDING)
+    return bisect(lambda epsilon: delta_of_mu(mu, epsilon) <= delta, low, high)[1] * (1 + _ROUNDING) + _GRAIN
 
 
 @lru_cache(maxsize=256)

@@ -47,9 +47,11 @@ class Filter(ABC):
 
     def price(self, event: Event) -> Amounts:
         """What an event costs, parts of a composition added exactly; infinite if nothing is proven."""
+        total: Amounts = tuple(0 for _ in self.ceiling)
+        if isinstance(event, events.OneOf):  # whichever it is, it fits into what was reserved for one of them
+            return tuple(map(max, total, total, *map(self.price, event.events)))
         if not isinstance(event, events.Composed):
             return self.price_of_one(event)
-        total: Amounts = tuple(0 for _ in self.ceiling)
         for part in event.events:
             total = add(total, self.price(part))
         return tuple(event.count * amount for amount in total)
@@ -91,6 +93,12 @@ class Filter(ABC):
         """Whether every leaf at or below an account can pay."""
         accounts.check(account, cap)
         return accounts.affords(account, self.price(event), self.parts(event, cap))
+
+    def used_up(self, accounts: Accounts, event: Event, account: str) -> list[str]:
+        """Names of the caps that cannot pay their part of an event."""
+        parts, nothing = self.parts(event), tuple(0 for _ in self.ceiling)
+        poor = {name for _, name in accounts.broke(accounts.check(account), nothing, parts)}
+        return [name for name in parts if name in poor]
 
     def require(self, accounts: Accounts, event: Event, label: str, account: str, cap: str | None = None) -> None:
         """Raise `BudgetExhausted`, with price, spent, ceiling and one way out, unless affordable."""

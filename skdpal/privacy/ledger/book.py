@@ -195,6 +195,12 @@ class Book:
         self._note_answer(receipt)
         return kept
 
+    def keep(self, name: str, record_ids: Sequence[str], drawn: NDArray[Any]) -> NDArray[Any]:
+        """What was first drawn for each patient under a name; seeded draws never get among real ones."""
+        self.filter()  # the header is known
+        self._check_randomness()
+        return self.vault.keep([self.vault.tag(f"kept\n{name!r}\n{patient}") for patient in record_ids], drawn)
+
     def cap(self, account: str, name: str, epsilon: float) -> None:
         """Limit a part of an account from now on."""
 
@@ -244,6 +250,10 @@ class Book:
         return state
 
     def _append(self, transaction: Transaction, row: Row) -> Row:
+        self._check_randomness()
+        return transaction.append({**row, "date": today()})
+
+    def _check_randomness(self) -> None:
         block = current_simulation()
         token = self._state.header["simulation"]
         if token != (block.token if block else None):
@@ -252,7 +262,6 @@ class Book:
                 if token
                 else "A real ledger cannot be charged inside simulation(). Make one inside the block."
             )
-        return transaction.append({**row, "date": today()})
 
     def _append_charge(
         self,

@@ -41,8 +41,7 @@ def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, 
     """The certificate of a replayed journal, for everybody or for the patients of one account."""
     header, filter, accounts, budget = state.header, state.filter, state.accounts, state.filter.budget
     leaves = set(accounts.under(accounts.check(account)))
-    ceilings = [filter.ceiling] if account == ROOT else [accounts.leaves[leaf].ceiling for leaf in leaves]
-    ceiling = tuple(map(max, zip(*ceilings, strict=True)))
+    ceiling = state.committed(account)
     epsilon = filter.epsilon_below(ceiling)
     whose = "" if account == ROOT else f" of account {account!r}"
     return {

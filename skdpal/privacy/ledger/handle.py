@@ -160,6 +160,10 @@ class Handle:
         else:
             state.filter.require_branch(state.accounts, self._source, self.account, event, label)
 
+    def used_up(self, event: Event) -> list[str]:
+        """As `PrivacyLedger.used_up`, for this account; none of a reservation, which was paid for as a whole."""
+        return [] if self._reservation is not None else self.root.used_up(event, self._payer)
+
     def paid(self, event: Event) -> bool:
         """Whether this question was asked before, so that nobody will pay for it."""
         return self._key(event) in self.root._book.read().asked

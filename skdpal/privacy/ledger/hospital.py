@@ -37,8 +37,7 @@ class HospitalSide:
 
     def keep(self, name: str, record_ids: Sequence[str], drawn: NDArray[Any]) -> NDArray[Any]:
         """What was first drawn for each patient under a name: these draws, or earlier ones; for `mechanisms.Kept`."""
-        vault = self._book.vault
-        return vault.keep([vault.tag(f"{name}\n{patient}") for patient in record_ids], drawn)
+        return self._book.keep(name, record_ids, drawn)
 
     def tag(self, text: str) -> str:
         """A name for a text, such as a list of patients, that tells nothing to whoever has no vault; it may leave."""

@@ -52,6 +52,11 @@ class Readings:
         state = self._book.read()
         return state.filter.affords(state.accounts, event, account, cap)
 
+    def used_up(self, event: Event, account: str = ROOT) -> list[str]:
+        """Names of the caps, such as modalities, that cannot pay their part of an event. Costs nothing, reveals nothing."""
+        state = self._book.read()
+        return state.filter.used_up(state.accounts, event, account)
+
     def require(self, event: Event, label: str, account: str = ROOT, *, cap: str | None = None) -> None:
         """Raise `BudgetExhausted` if `charge` would; write nothing."""
         state = self._book.read()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skdpal.privacy import events
+from skdpal.privacy.accounting.amounts import Amounts
 from skdpal.privacy.accounts import POOL, ROOT, Accounts, Leaf
 from skdpal.privacy.budget import PrivacyBudget
 from skdpal.privacy.errors import BudgetExhausted, LedgerError, LedgerTampered
@@ -142,6 +143,23 @@ class State:
 
         account = receipt.account
         return {leaf for leaf in self.splits if account in (ROOT, then(leaf)) or then(leaf).startswith(f"{account}/")}
+
+    def committed(self, account: str) -> Amounts:
+        """The largest ceiling of the patients of an account that stood before anything of theirs was released.
+
+        One that was lowered later may have been chosen by what they released: it limits, and guarantees nothing.
+        """
+        if account == ROOT:
+            return self.filter.ceiling
+        ceilings = [self.accounts.leaves[self._first(leaf)].ceiling for leaf in self.accounts.under(account)]
+        return tuple(map(max, zip(*ceilings, strict=True)))
+
+    def _first(self, leaf: str) -> str:
+        """The leaf in which the patients of a leaf were when they first paid."""
+        paid = [receipt.number for receipt in self.receipts if leaf in self.payers(receipt)]
+        while paid and self.splits[leaf] > paid[0]:
+            leaf = self.accounts.parents[leaf]
+        return leaf
 
     def _open(self, row: Row) -> None:
         if self.header:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from skdpal.privacy import events
 from skdpal.privacy.mechanisms.sums import GaussianSum
-from skdpal.privacy.validation import check_count
+from skdpal.privacy.validation import check_count, check_finite
 
 __all__ = ["GaussianBlocks"]
 
@@ -44,8 +45,14 @@ class GaussianBlocks:
     def __post_init__(self) -> None:
         if not self.blocks:
             raise ValueError("Expected blocks to have at least one part. Found none.")
-        plain = {name: (noise, check_count("columns", width, least=1)) for name, (noise, width) in self.blocks.items()}
-        object.__setattr__(self, "blocks", plain)
+        try:
+            pairs = {name: (noise, width) for name, (noise, width) in self.blocks.items()}
+        except (TypeError, ValueError):
+            raise ValueError(
+                "Expected blocks to have for each part its noise multiplier and its number of columns: {'rna': (4.0, 64)}."
+            ) from None
+        plain = {name: (noise, check_count("columns", width, least=1)) for name, (noise, width) in pairs.items()}
+        object.__setattr__(self, "blocks", MappingProxyType(plain))
         assert isinstance(self.event, events.Modalities)  # its parts are checked there
 
     @property
@@ -59,6 +66,7 @@ class GaussianBlocks:
     def run(self, contributions: NDArray[np.float64], ids: Sequence[str]) -> NDArray[np.float64]:
         """The noisy sums, side by side. Only `release` calls this, after the charge."""
         widths = [width for _, width in self.blocks.values()]
+        contributions = check_finite("contributions", contributions)
         if contributions.ndim != 2 or contributions.shape[1] != sum(widths):
             raise ValueError(f"Expected contributions with the {sum(widths)} columns of all blocks.")
         cuts = np.split(contributions, np.cumsum(widths)[:-1], axis=1)

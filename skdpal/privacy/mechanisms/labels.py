@@ -45,7 +45,7 @@ class RandomizedResponse:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", _checked(self.classes))
-        events.randomized_response(self.epsilon, len(self.classes))
+        object.__setattr__(self, "epsilon", events.randomized_response(self.epsilon, len(self.classes)).epsilon)
 
     @property
     def event(self) -> events.RandomizedResponse:
@@ -88,7 +88,8 @@ class LaplaceLabels:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", _checked(self.classes))
-        events.randomized_response(self.epsilon, len(self.classes))  # same limits
+        limited = events.randomized_response(self.epsilon, len(self.classes))  # same limits
+        object.__setattr__(self, "epsilon", limited.epsilon)
 
     @property
     def event(self) -> events.Laplace:
@@ -108,7 +109,7 @@ def _checked(classes: Any) -> tuple[Any, ...]:
     same = len(set(plain)) == len(plain) and np.asarray(plain).tolist() == list(plain)
     if not plain or not same or any(map(_is_missing, plain)):
         raise ValueError(f"Expected classes to be a list of different words or numbers of one type. Found {classes!r}.")
-    return plain
+    return tuple(np.asarray(plain).tolist())
 
 
 def _codes(values: Any, ids: Sequence[str], classes: Sequence[Any]) -> NDArray[np.int64]:

@@ -63,6 +63,7 @@ _ANSWERS = sa.Table(
     sa.Column("receipt", sa.String(64), primary_key=True),  # hash of its row in the journal
     sa.Column("value", sa.LargeBinary, nullable=False),
 )
+_AT_ONCE = 10_000  # databases take so many parameters, and not many more
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,16 @@ class Vault:
         """Keep one value for each key, and return those that are kept: the first ones."""
 
         def first(connection: sa.Connection) -> list[bytes]:
-            query = sa.select(_ANSWERS.c.receipt, _ANSWERS.c.value).where(_ANSWERS.c.receipt.in_(keys))
-            known = {row.receipt: bytes(row.value) for row in connection.execute(query)}
-            new = {key: _bytes(value) for key, value in zip(keys, values, strict=True) if key not in known}
-            for key, value in new.items():
-                connection.execute(_ANSWERS.insert().values(receipt=key, value=value))
-            return [{**known, **new}[key] for key in keys]
+            known = dict[str, bytes]()
+            for start in range(0, len(keys), _AT_ONCE):
+                some = _ANSWERS.c.receipt.in_(keys[start : start + _AT_ONCE])
+                found = connection.execute(sa.select(_ANSWERS.c.receipt, _ANSWERS.c.value).where(some))
+                known |= {row.receipt: bytes(row.value) for row in found}
+            for key, value in zip(keys, values, strict=True):
+                if key not in known:
+                    known[key] = _bytes(value)
+                    connection.execute(_ANSWERS.insert().values(receipt=key, value=known[key]))
+            return [known[key] for key in keys]
 
         kept = [_array(value) for value in self._database.run(first, write=True)]
         return np.stack(kept) if kept else values
@@ -188,8 +193,8 @@ class Vault:
                 if splits.get(row.account) != row.split:
                     undone = _MEMBERS.update().where(_MEMBERS.c.patient == row.patient)
                     connection.execute(undone.values(account=row.source, split=splits[row.source]))
-            connection.execute(_MEMBERS.delete().where(_MEMBERS.c.patient.in_(moved)))
             for patient, (account, number, origin) in moved.items():
+                connection.execute(_MEMBERS.delete().where(_MEMBERS.c.patient == patient))
                 entry = {"patient": patient, "account": account, "split": number, "source": origin}
                 connection.execute(_MEMBERS.insert().values(**entry))
             connection.execute(_SECRET.update().values(last_split=split, head=head))
