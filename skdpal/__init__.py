@@ -22,9 +22,10 @@ _LATE = {
     "PrivateSearchCV": "skdpal.model_selection",
     "PublicEncoder": "skdpal.estimators",
     "PublicSearchCV": "skdpal.model_selection",
+    "WarmStart": "skdpal.cohort",
     "plan_study": "skdpal.learner",
 }
-_MODULES = ("audit", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
+_MODULES = ("audit", "cohort", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
 
 __all__ = ["BudgetExhausted", "PrivacyBudget", "PrivacyLeakWarning", "PrivacyLedger", "__version__", *_LATE, *_MODULES]
 

@@ -62,9 +62,10 @@ def text_of(path):
 
 
 def imported(source, module):
-    """Everything that a module imports, by full name: at the top or late, absolute, relative or by string."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+    """Everything that a module imports, by full name: at the top or late, absolute, relative, by string or by a table of strings."""
+    found, tree = set(), ast.parse(source)
+    tables = {node.targets[0].id: node.value for node in tree.body if _is_table(node)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -74,9 +75,29 @@ def imported(source, module):
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in ("import_module", "__import__"):
-                argument = node.args[0] if node.args else None
-                found.add(argument.value if isinstance(argument, ast.Constant) else "skdpal.<computed>")
+                found |= named(node.args[0] if node.args else None, tables)
     return found
+
+
+def _is_table(node):
+    """Whether a statement names a literal mapping, as `_LATE = {"PublicEncoder": "skdpal.estimators"}` does."""
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Dict)
+
+
+def named(argument, tables):
+    """The modules that an argument of `import_module` can name."""
+    if isinstance(argument, ast.Constant):
+        return {argument.value}
+    if isinstance(argument, ast.JoinedStr) and isinstance(argument.values[0], ast.Constant):
+        start = argument.values[0].value  # f"skdpal.cohort.experts.{...}": the room is fixed, what is in it is not
+        return {start + "<computed>" if start.count(".") > 1 else "skdpal.<computed>"}
+    values = tables[argument.value.id].values if _looks_up(argument, tables) else [None]
+    return {value.value if isinstance(value, ast.Constant) else "skdpal.<computed>" for value in values}
+
+
+def _looks_up(argument, tables):
+    """Whether it is an entry of a literal mapping."""
+    return isinstance(argument, ast.Subscript) and isinstance(argument.value, ast.Name) and argument.value.id in tables
 
 
 def violations(source, module):
@@ -147,6 +168,10 @@ def test_imports_point_one_way(path):
         "import importlib\nimportlib.import_module('skdpal.report')",
         "from importlib import import_module\nimport_module('skdpal.' + 'report')",
         "__import__('skdpal.model_selection')",
+        "_LATE = {'a': 'skdpal.learner'}\ndef late(name):\n    return import_module(_LATE[name])",
+        "_LATE = {'a': 'skdpal.privacy'}\ndef late(name):\n    return import_module(_OTHER[name])",
+        "def late(name):\n    return import_module(f'skdpal.learner.{name}')",
+        "def late(name):\n    return import_module(f'skdpal.{name}')",
         "from skdpal import PrivateQuery",  # past the floors, through the front door
         "import skdpal",
         "from skdpal.unheard_of import thing",
@@ -166,6 +191,8 @@ def test_a_planted_import_upwards_or_sideways_is_found(source):
         "from . import prior",
         "from ..privacy import events",
         "import sklearn.learner",
+        "_LATE = {'a': 'skdpal.privacy'}\ndef late(name):\n    return import_module(_LATE[name])",
+        "def late(name):\n    return import_module(f'skdpal.estimators.{name}')",
     ],
 )
 def test_imports_downwards_and_inside_a_room_are_fine(source):

@@ -7,7 +7,7 @@ import pytest
 
 import skdpal
 
-PACKAGES = ["audit", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report"]
+PACKAGES = ["audit", "cohort", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report"]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ PACKAGES = ["audit", "datasets", "estimators", "learner", "model_selection", "pr
         "PrivateActiveLearner",
         "BudgetGuard",
         "ActiveLearningStudy",
+        "WarmStart",
         "plan_study",
     ],
 )
@@ -49,6 +50,7 @@ def test_an_unknown_name_is_an_attribute_error():
         ("PrivateQuery", ["utility", "release", "reference", "n_pool", "noise_multiplier", "ledger"]),
         ("PrivateActiveLearner", ["estimator", "query_strategy", "X_training", "y_training", "ledger"]),
         ("BudgetGuard", ["estimator", "ledger"]),
+        ("WarmStart", ["source", "budget", "classes"]),
         ("plan_study", ["budget", "n_labelled", "n_pool", "labels_per_round", "rounds", "release"]),
     ],
 )

@@ -8,6 +8,7 @@ from skdpal.estimators.posterior import Posterior, Release
 from skdpal.estimators.prior import PublicPrior
 from skdpal.estimators.prototype import DPPrototypeClassifier
 from skdpal.estimators.public import DPShift, PublicEncoder
+from skdpal.estimators.transition import Transition
 
 _NEURAL = ("DPEncoder", "DPNeuralClassifier")  # torch takes seconds to import
 
@@ -21,6 +22,7 @@ __all__ = [
     "PublicEncoder",
     "PublicPrior",
     "Release",
+    "Transition",
 ]
 
 

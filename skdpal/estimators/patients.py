@@ -30,7 +30,7 @@ class Patients:
     rows : ndarray of shape (n_rows, n_features)
         Finite.
     codes : ndarray of int of shape (n_rows,)
-        Labels, as positions in `classes`.
+        Labels, as positions in `classes`, or among the labels that may be given.
     ids : list of str of length n_rows
         The patient of each row.
     classes : ndarray of shape (n_classes,)
@@ -56,6 +56,7 @@ def read_patients(
     expected_records: float | None = None,
     first: bool = True,
     least: int = 1,
+    observed: Any = None,
 ) -> Patients:
     """Check a cohort; nothing is charged, and nothing learnt from it.
 
@@ -75,6 +76,8 @@ def read_patients(
         Whether this is the estimator's first cohort.
     least : int, default=1
         Rows that X must have.
+    observed : ndarray, optional
+        Labels that y may hold, sorted, if they are not the classes.
     """
     rows = validated(estimator, X, reset=first, ensure_min_samples=least)
     if y is None:
@@ -92,7 +95,11 @@ def read_patients(
     ids = identify(X, record_ids)
     number = len(set(ids)) if expected_records is None else expected_records
     return Patients(
-        rows, _codes(labels, known), ids, known, check_real("expected_records", number, above=0.0, closed=True)
+        rows,
+        _codes(labels, known, observed),
+        ids,
+        known,
+        check_real("expected_records", number, above=0.0, closed=True),
     )
 
 
@@ -138,12 +145,13 @@ def _labels(y: Any) -> NDArray[Any]:
     raise ValueError("Expected y to be a 1d array of labels, one for each row of X. Pass one column.")
 
 
-def _codes(labels: Sequence[Any], known: NDArray[Any]) -> NDArray[np.intp]:
+def _codes(labels: Sequence[Any], classes: NDArray[Any], observed: Any) -> NDArray[np.intp]:
     if not len(labels):
         return np.zeros(0, dtype=np.intp)
+    known, name = (classes, "classes") if observed is None else (observed, "the labels of the transition")
     codes = pd.Index(known).get_indexer(pd.Index(labels))
     if (codes < 0).any():
         raise ValueError(
-            f"Expected every label of y to be in classes={known.tolist()}. Correct the label, or list it in classes."
+            f"Expected every label of y to be in {name}={known.tolist()}. Correct the label, or list it in {name}."
         )
     return codes

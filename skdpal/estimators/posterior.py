@@ -12,55 +12,34 @@ is w_j (docs/prototype.md derives it)::
 `2 σ²` because a row [x, 1]/√2 has sensitivity 1. `n_rk` is the public expectation of the
 cohort's size times the class fractions that the noisy counts suggest. The numbers a and b,
 how far the private cohort lies from the public one, are not picked but averaged over, weighted by
-how well each explains the releases: a prior that transfers badly is let go.
+how well each explains the releases: a prior that transfers badly is let go. Where labels may be wrong, sums
+are those of labels, each a mixture of classes (`evidence`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-__all__ = ["Posterior", "Release", "infer"]
+from skdpal.estimators.evidence import Evidence, Release, class_fractions, combine
+from skdpal.estimators.noisy_labels import Misread
+
+__all__ = ["Posterior", "Release", "infer", "likeliest"]
 
 Array = NDArray[np.float64]
 
 _BLOCK = 1024  # rows at a time
-_CONCENTRATION = 2.0  # class fractions vary as a Dirichlet with this total around the uniform,
-_PUBLIC_CONCENTRATION = 10.0  # and with this total around fractions that were given
-_LEAST_FRACTION = 0.25  # of what was believed: no class is written off because of noise
 # variances of the common shift and of each class's own shift, in units of the within-class variance, with the odds of
 # each before a release is seen: laboratories shift all classes, but a class of its own rarely moves far
 SHIFTS = (0.0, 0.1, 0.3, 1.0, 3.0)
 SPREADS = (0.0, 0.1, 0.3, 1.0, 3.0)
 SHIFT_ODDS = (1.0, 1.0, 1.0, 1.0, 1.0)
 SPREAD_ODDS = (256.0, 64.0, 16.0, 4.0, 1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Release:
-    """One noisy release of class sums and counts, in units of sensitivity 1.
-
-    Attributes
-    ----------
-    sums : ndarray of shape (n_classes, n_features)
-        Σ x/√2 over the patients of each class, plus noise.
-    counts : ndarray of shape (n_classes,)
-        Number of patients of each class, divided by √2, plus noise.
-    noise_multiplier : float
-        Standard deviation of the noise.
-    expected_records : float
-        The public number, or expectation, of patients. Never the realised number of a hidden cohort.
-    """
-
-    sums: Array
-    counts: Array
-    noise_multiplier: float
-    expected_records: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +100,13 @@ class Posterior:
         )
         return linear, quadratic, constant.T[:, None, :]
 
-    def log_odds_variance(self, rows: Array) -> dict[str, Array]:
-        """Variance of the log-odds of each row's two likeliest classes, by cause.
+    def log_odds_variance(self, rows: Array, pair: tuple[NDArray, NDArray] | None = None) -> dict[str, Array]:
+        """Variance of the log-odds of two classes of each row, by default its likeliest, by cause.
 
         "overlap" is what a patient's own variation around the class mean contributes; the
         other parts are those of `covariances`, and doubt about the setting counts as "transfer".
         """
-        order = np.argsort(-self.predict_proba(rows), axis=1)
-        first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
+        first, second = likeliest(self.predict_proba(rows)) if pair is None else pair
         means = np.einsum("s,skd->kd", self.weights, self.means)
         rows = rows @ self.axes
         to_first, to_second = (rows - means[first]) / self.within, (rows - means[second]) / self.within
@@ -147,6 +125,12 @@ class Posterior:
         return parts
 
 
+def likeliest(probabilities: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The two likeliest classes of each row."""
+    order = np.argsort(-probabilities, axis=1)
+    return order[:, 0], order[:, min(1, order.shape[1] - 1)]
+
+
 def infer(
     releases: Sequence[Release],
     prior_means: Array | None,
@@ -155,6 +139,8 @@ def infer(
     *,
     public_counts: Array | None = None,
     class_prior: Array | None = None,
+    transition: Array | None = None,
+    fractions: Array | None = None,
 ) -> Posterior:
     """Combine releases with a public prior.
 
@@ -174,26 +160,41 @@ def infer(
         Public patients that `prior_means` rest on. None: infinitely many.
     class_prior : ndarray of shape (n_classes,), optional
         Public guess of the class fractions, counted as ten patients. None: uniform, as two.
+    transition : ndarray of shape (n_classes, n_labels), optional
+        The chance of each label for each true class. None: labels are the classes.
+    fractions : ndarray of shape (n_classes,), optional
+        Class fractions that more than these releases told. None: from these and `class_prior`.
     """
-    n_classes, n_features = releases[0].sums.shape
+    n_labels, n_features = releases[0].sums.shape
+    n_classes = n_labels if transition is None else len(transition)
     widths, axes = _directions(within, n_features)
-    fractions = _fractions(releases, class_prior)
-    seen = _combine(releases, fractions, widths, axes)
     centre = np.zeros((n_classes, n_features)) if prior_means is None else prior_means @ axes
     own = np.zeros(n_classes) if public_counts is None else 1 / np.asarray(public_counts, dtype=np.float64)
 
     scales = np.full(n_features, 1.0 / n_features) if prior_means is None else widths
-    scores, means, parts = [], [], {"transfer": [], "sampling": [], "dp_noise": []}
-    for shift, spread, odds in _settings(prior_means is not None, prior_weight, own):
-        belief = scales[:, None, None] * (np.diag(spread) + shift)
-        score, mean, split = _condition(centre, belief, *seen)
-        scores.append(np.log(odds) + score)
-        means.append(mean)
-        for name, part in split.items():
-            parts[name].append(part)
-    weights = np.exp(np.array(scores) - logsumexp(scores))
-    covariances = {name: np.array(part) for name, part in parts.items()}
-    return Posterior(weights, np.array(means), covariances, widths, axes, fractions)
+    settings = _settings(prior_means is not None, prior_weight, own)
+    odds = np.array([odds for _, _, odds in settings])
+    beliefs = np.array([scales[:, None, None] * (np.diag(spread) + shift) for shift, spread, _ in settings])
+    if transition is None:
+        classes = np.eye(n_classes)
+        fractions = class_fractions(releases, class_prior, classes) if fractions is None else fractions
+        seen = combine(releases, [release.expected_records * fractions for release in releases], widths, axes)
+        return Posterior(*_condition(centre, beliefs, odds, classes, seen), widths, axes, fractions)
+
+    labels = Misread.of(releases, class_prior, fractions, transition)
+    numbers = [labels.expected(release) for release in releases]
+    moments = _second_moments(odds / odds.sum(), np.repeat(centre[None], len(odds), axis=0), beliefs)
+    for _ in range(2):  # what the classes of one label differ by: as was believed, then as was found
+        seen = combine(releases, numbers, widths + labels.spread(moments), axes)
+        seen = replace(seen, shared=labels.unknown(moments))
+        weights, means, covariances = _condition(centre, beliefs, odds, labels.classes, seen)
+        moments = _second_moments(weights, means, sum(covariances.values()))
+    return Posterior(weights, means, covariances, widths, axes, labels.fractions)
+
+
+def _second_moments(weights: Array, means: Array, covariances: Array) -> Array:
+    """Of the class means, direction by direction, over all settings."""
+    return np.einsum("s,sdkl->dkl", weights, covariances) + np.einsum("s,skd,sld->dkl", weights, means, means)
 
 
 def _directions(within: Array | float | None, n_features: int) -> tuple[Array, Array]:
@@ -214,53 +215,24 @@ def _settings(informed: bool, weight: float | None, own: Array) -> list[tuple[fl
 
 
 def _condition(
-    centre: Array, belief: Array, estimate: Array, information: Array, sampling: Array, noise: Array
-) -> tuple[float, Array, dict[str, Array]]:
-    """Evidence of one setting, posterior means, and the parts of their covariance, direction by direction."""
-    identity = np.eye(len(centre))
-    residual = (estimate - centre).T[..., None]
-    marginal = belief + identity / information.T[:, None, :]
-    solved = np.linalg.solve(marginal, np.concatenate([belief, residual], axis=2))
-    gain, whitened = np.swapaxes(solved[:, :, :-1], 1, 2), solved[:, :, -1:]
-    explained = float((residual * whitened).sum())
-    score = -0.5 * (explained + float(np.linalg.slogdet(marginal)[1].sum()))
-    keep, turned = identity - gain, np.swapaxes(gain, 1, 2)
-    split = {
-        "transfer": keep @ belief @ np.swapaxes(keep, 1, 2),
-        "sampling": (gain * sampling.T[:, None, :]) @ turned,
-        "dp_noise": (gain * noise.T[:, None, :]) @ turned,
+    centre: Array, beliefs: Array, odds: Array, classes: Array, seen: Evidence
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Weights of the settings, posterior means, and the parts of their covariances, direction by direction."""
+    residual = (seen.estimate - classes @ centre).T[..., None]
+    crossed = classes @ beliefs
+    shared = 0.0 if seen.shared is None else seen.shared
+    marginal = crossed @ classes.T + np.eye(len(classes)) / seen.information.T[:, None, :] + shared
+    again = np.broadcast_to(residual, (*marginal.shape[:-1], 1))
+    solved = np.linalg.solve(marginal, np.concatenate([crossed, again], axis=-1))
+    gain, whitened = np.swapaxes(solved[..., :-1], -1, -2), solved[..., -1:]
+    explained = (residual * whitened).sum(axis=(1, 2, 3))
+    scores = np.log(odds) - 0.5 * (explained + np.linalg.slogdet(marginal)[1].sum(axis=1))
+    keep, turned = np.eye(len(centre)) - gain @ classes, np.swapaxes(gain, -1, -2)
+    covariances = {
+        "transfer": keep @ beliefs @ np.swapaxes(keep, -1, -2),
+        "sampling": (gain * seen.sampling.T[:, None, :]) @ turned
+        + (0.0 if seen.shared is None else gain @ shared @ turned),
+        "dp_noise": (gain * seen.noise.T[:, None, :]) @ turned,
     }
-    return score, centre + (gain @ residual)[..., 0].T, split
-
-
-def _fractions(releases: Sequence[Release], believed: Array | None) -> Array:
-    """Class fractions from noisy counts, shrunk to what was believed."""
-    n_classes = len(releases[0].counts)
-    centre = np.full(n_classes, 1.0 / n_classes) if believed is None else np.asarray(believed, dtype=np.float64)
-    total = _CONCENTRATION if believed is None else _PUBLIC_CONCENTRATION
-    precision = (1 + total) / np.maximum(centre * (1 - centre), 1e-12)
-    evidence = precision * centre
-    for release in releases:
-        noise = 2 * release.noise_multiplier**2
-        evidence = evidence + np.sqrt(2) * release.counts * release.expected_records / noise
-        precision = precision + release.expected_records**2 / noise
-    fractions = np.maximum(evidence / precision, _LEAST_FRACTION * centre)
-    return fractions / fractions.sum()
-
-
-def _combine(
-    releases: Sequence[Release], fractions: Array, widths: Array, axes: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Precision-weighted class means of all cohorts along the axes, with their precision and its two causes."""
-    shape = releases[0].sums.shape
-    information, weighted = np.full(shape, 1e-12), np.zeros(shape)
-    sampling, noise = np.zeros(shape), np.zeros(shape)
-    for release in releases:
-        expected = release.expected_records * fractions[:, None]
-        dp_variance = 2 * release.noise_multiplier**2
-        weight = expected / (expected * widths + dp_variance)
-        information += weight * expected
-        weighted += weight * np.sqrt(2) * (release.sums @ axes)
-        sampling += weight**2 * expected * widths
-        noise += weight**2 * dp_variance
-    return weighted / information, information, sampling / information**2, noise / information**2
+    means = centre + np.swapaxes((gain @ residual)[..., 0], 1, 2)
+    return np.exp(scores - logsumexp(scores)), means, covariances

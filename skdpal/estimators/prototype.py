@@ -8,26 +8,27 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from skdpal.estimators.display import BudgetDisplay
 from skdpal.estimators.patients import Patients, expected_number, read_patients, refuse_weights
 from skdpal.estimators.posterior import Release, infer
 from skdpal.estimators.prior import PublicPrior, unit_ball
 from skdpal.estimators.regime import warn_if_weak
+from skdpal.estimators.released import ReleasedClassifier
 from skdpal.estimators.rows import validated
-from skdpal.estimators.scoring import exact_score, void_if_scored
+from skdpal.estimators.scoring import void_if_scored
+from skdpal.estimators.transition import Transition
 from skdpal.privacy import events
 from skdpal.privacy.mechanisms import GaussianSum, release, require_ledger
-from skdpal.privacy.validation import check_finite, check_real
+from skdpal.privacy.validation import check_finite
 
 __all__ = ["DPPrototypeClassifier"]
 
 _ROOT2 = float(np.sqrt(2.0))
 
 
-class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
+class DPPrototypeClassifier(ReleasedClassifier):
     """Nearest-prototype classifier on one differentially private release a cohort.
 
     Each patient contributes ``[x, 1]/√2`` to the row of their class; the sum over patients has L2
@@ -51,12 +52,16 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
     class_prior : sequence of float of length n_classes, optional
         PUBLIC guess of the class fractions, in the order of `classes_`; the noisy counts correct it. Default:
         those of the public rows, uniform without a prior.
+    transition : Transition, optional
+        PUBLIC chance of each label for each true class, if y holds labels that may be wrong: those of a reader, or of
+        randomized response. Sums are then released by label, the posterior takes the errors into account, and what is
+        predicted are true classes. The price is the same.
 
     Attributes
     ----------
     release_ : tuple of (ndarray of shape (n_classes, n_features), ndarray of shape (n_classes,))
         Noisy sums and counts of the latest cohort, in units of sensitivity 1: the noise
-        on each number has standard deviation `noise_multiplier`.
+        on each number has standard deviation `noise_multiplier`. With `transition`, a row for each of its labels.
     releases_ : list of Release
         Those of all cohorts.
     posterior_ : Posterior
@@ -96,6 +101,7 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         *,
         prior_weight: Any = "fitted",
         class_prior: Any = None,
+        transition: Transition | None = None,
     ) -> None:
         self.noise_multiplier = noise_multiplier
         self.prior = prior
@@ -103,6 +109,7 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         self.ledger = ledger
         self.prior_weight = prior_weight
         self.class_prior = class_prior
+        self.transition = transition
 
     @staticmethod
     def prior_from_public(X: Any, y: Any) -> PublicPrior:
@@ -131,7 +138,7 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_rows, n_features)
             At least one row.
         y : array-like of shape (n_rows,)
-            Labels, all in `classes`.
+            Labels, all in `classes`, or among those of `transition`.
         record_ids : sequence of length n_rows, optional
             The patients; rows of one patient are summed, then clipped.
         expected_records : float, optional
@@ -164,11 +171,6 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "releases_")
         return self._learn(X, y, classes, record_ids, expected_records, first=first, least=0)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest label of each row."""
-        best = np.argmax(self.predict_proba(X), axis=1)
-        return self.classes_[best]
-
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of shape (n_rows, n_classes), averaged over the posterior."""
         rows = self._rows(X)
@@ -188,21 +190,6 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         parts.index = X.index if isinstance(X, pd.DataFrame) else parts.index
         return parts[["dp_noise", "sampling", "transfer", "overlap"]]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, public: bool = False) -> float:
-        """Exact accuracy: free on public data, an uncovered release on private data.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in scikit-learn.
-        public : bool, default=False
-            Declare that X and y are public. Otherwise the ledger's certificate becomes void.
-            `skdpal.model_selection.private_accuracy` pays instead.
-        """
-        check_is_fitted(self)
-        exact_score(self, public)
-        return super().score(X, y, sample_weight)
-
     def fingerprint(self) -> str:
         """Digest of everything released so far; it names the round in which a query is asked."""
         check_is_fitted(self)
@@ -215,8 +202,8 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         """The classifier before any patient, from the prior alone; None without a prior. Nothing is charged."""
         if self.prior is None:
             return None
-        means = np.asarray(self.prior.means)
-        nothing = Release(np.zeros_like(means), np.zeros(len(means)), 1.0, 0.0)
+        n_labels, n_features = len(self._labels(self.prior.classes)), self.prior.means.shape[1]
+        nothing = Release(np.zeros((n_labels, n_features)), np.zeros(n_labels), 1.0, 0.0)
         return clone(self).set_params(ledger=None).restore([nothing])
 
     def restore(self, releases: Sequence[Release]) -> Self:
@@ -231,6 +218,11 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         if classes is None:
             raise ValueError("Expected classes or a prior. Found None. Pass classes=[...], those of the releases.")
         classes = np.unique(np.asarray(classes))
+        if any(len(one.counts) != len(self._labels(classes)) for one in releases):
+            raise ValueError(
+                f"Expected releases with a row for each of the labels {list(self._labels(classes))}. Found another number of "
+                "rows. Pass the classes and the transition with which they were made."
+            )
         self.n_features_in_ = releases[0].sums.shape[1]
         return self._conclude(list(releases), classes, self._prior_weight(), self._class_prior(classes))
 
@@ -245,7 +237,7 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         ledger, mechanism = require_ledger(self.ledger), self._mechanism()
         label = "fit" if first else f"partial_fit {len(self.releases_)}"
         weight, known = self._prior_weight(), self._public_classes(classes) if first else self.classes_
-        fractions = self._class_prior(known)
+        fractions, labels = self._class_prior(known), self._labels(known)
         if ledger is not None:
             ledger.require(mechanism.event, label)
             expected_number(ledger, expected)
@@ -258,22 +250,26 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
             expected_records=expected,
             first=first,
             least=least,
+            observed=None if self.transition is None else labels,
         )
         self._check_prior(patients)
         void_if_scored(ledger)
         rows, known = unit_ball(patients.rows), patients.classes
+        n_labels = len(known if labels is None else labels)
         if first and least and self.prior is None:
             warn_if_weak(patients.expected_records, float(self.noise_multiplier), rows.shape[1], stacklevel=4)
 
         def contributions() -> np.ndarray:
-            table = np.zeros((len(rows), len(known), rows.shape[1] + 1))
+            table = np.zeros((len(rows), n_labels, rows.shape[1] + 1))
             table[np.arange(len(rows)), patients.codes] = np.column_stack([rows, np.ones(len(rows))]) / _ROOT2
-            return table.reshape(len(rows), len(known) * (rows.shape[1] + 1))
+            return table.reshape(len(rows), n_labels * (rows.shape[1] + 1))
 
         flat = release(contributions, mechanism, ledger, label, record_ids=patients.ids)
-        if flat.size != len(known) * (rows.shape[1] + 1):
-            raise ValueError("Expected X with the columns of the stored release. Embed with the same PublicEncoder.")
-        table = flat.reshape(len(known), -1)
+        if flat.size != n_labels * (rows.shape[1] + 1):
+            raise ValueError(
+                "Expected X with the columns, and y with the labels, of the stored release. Embed with the same PublicEncoder."
+            )
+        table = flat.reshape(n_labels, -1)
         new = Release(table[:, :-1], table[:, -1], float(self.noise_multiplier), patients.expected_records)
         return self._conclude([new] if first else [*self.releases_, new], known, weight, fractions)
 
@@ -281,8 +277,9 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         """Everything that follows from the releases, the prior and public constants."""
         self.classes_, self.releases_ = classes, releases
         self.release_ = (releases[-1].sums, releases[-1].counts)
+        rates = None if self.transition is None else self.transition.matrix
         if self.prior is None:
-            self.posterior_ = infer(releases, None, None, class_prior=fractions)
+            self.posterior_ = infer(releases, None, None, class_prior=fractions, transition=rates)
         else:
             self.posterior_ = infer(
                 releases,
@@ -291,19 +288,9 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
                 weight,
                 public_counts=None if weight is not None else self.prior.counts,
                 class_prior=self.prior.fractions if fractions is None else fractions,
+                transition=rates,
             )
         return self
-
-    def _public_classes(self, given: Any) -> Any:
-        given = self.classes if given is None else given
-        if self.prior is None:
-            return given
-        if given is not None and not np.array_equal(np.unique(np.asarray(given)), self.prior.classes):
-            raise ValueError(
-                f"Expected classes to be those of the prior, {self.prior.classes.tolist()}. "
-                f"Found {np.unique(np.asarray(given)).tolist()}. Make the prior from public data of the same classes."
-            )
-        return self.prior.classes
 
     def _check_prior(self, patients: Patients) -> None:
         if self.prior is None:
@@ -316,25 +303,6 @@ class DPPrototypeClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         if names is not None and self.prior.feature_names not in (None, tuple(names)):
             raise ValueError("Expected X to have the columns of the prior, in its order. Reorder or rename them.")
-
-    def _prior_weight(self) -> float | None:
-        if isinstance(self.prior_weight, str):
-            if self.prior_weight != "fitted":
-                raise ValueError(f'Expected prior_weight to be "fitted" or a number. Found {self.prior_weight!r}.')
-            return None
-        return check_real("prior_weight", self.prior_weight, above=0.0)
-
-    def _class_prior(self, classes: Any) -> np.ndarray | None:
-        if self.class_prior is None:
-            return None
-        fractions = check_finite("class_prior", self.class_prior)
-        proper = fractions.ndim == 1 and (fractions > 0).all() and abs(fractions.sum() - 1) < 1e-6
-        if not proper or (classes is not None and len(fractions) != len(np.unique(np.asarray(classes)))):
-            raise ValueError(
-                f"Expected class_prior to be one positive fraction for each class, with sum 1. Found {self.class_prior!r}. "
-                "Pass public fractions in the order of the sorted classes."
-            )
-        return fractions
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

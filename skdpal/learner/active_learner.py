@@ -12,6 +12,7 @@ from modAL.utils.data import retrieve_rows
 from sklearn.base import clone
 
 from skdpal.estimators.patients import expected_number
+from skdpal.learner.prices import price_for, require_price
 from skdpal.learner.taught import Taught
 from skdpal.privacy import PriceWarning, Selection, epsilon_of, events
 from skdpal.privacy.accounts import POOL
@@ -147,7 +148,7 @@ class PrivateActiveLearner(ActiveLearner):
         """
         self._refuse_bootstrap(bootstrap)
         if not self.hold_start:
-            self._branch(START, None, ()).require(self.estimator.privacy_event(), "fit of the starting cohort")
+            require_price(self.estimator, self._branch(START, None, ()), "fit of the starting cohort")
         ids = identify(X, record_ids)
         if START in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {START}:
             raise ValueError(
@@ -218,7 +219,8 @@ class PrivateActiveLearner(ActiveLearner):
         self._refuse_bootstrap(bootstrap)
         this, account = self.query_strategy.round_of(self), self._next
         selection = self._selection(this)
-        payer, event = self._payer(account, selection, this, only_new), self.estimator.privacy_event()
+        payer = self._payer(account, selection, this, only_new)
+        event = price_for(self.estimator, payer)
         payer.require(event, f"teach (round {self._number + 1}){'' if only_new else ' on everybody'}")
         if not only_new and not payer.paid(event):
             self._warn_of_price(event)
@@ -262,13 +264,12 @@ class PrivateActiveLearner(ActiveLearner):
         this, rate = self.query_strategy.round_of(self), self._rate(largest)
         words = f"query for about {n_instances} labels, whose teach (round {self._number + 1})"
         if not selection:
-            handle = self._branch(account, Selection(this.label, rate), (), this)
-            handle.require(self.estimator.privacy_event(), words)
+            require_price(self.estimator, self._branch(account, Selection(this.label, rate), (), this), words)
         elif this.label not in self.ledger.rounds():  # else the selection may have been paid
-            source = this.source if this.source in self.ledger.accounts() else POOL
-            coming = [] if self.ledger.filter == "planned" else [self.estimator.privacy_event(n_instances)]
+            payer = self.ledger.within(this.source if this.source in self.ledger.accounts() else POOL)
+            coming = [] if self.ledger.filter == "planned" else [price_for(self.estimator, payer, n_instances)]
             event = events.composed([*selection, *coming]) if coming else selection[0]  # a schedule has its own order
-            self.ledger.require(event, words, source)
+            payer.require(event, words)
 
     def score(self, X: Any, y: Any, *, public: bool = False, **score_kwargs: Any) -> float:
         """Exact accuracy; declare `public=True` for public data, else the certificate becomes void."""

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from skdpal.estimators import DPPrototypeClassifier, PublicEncoder, PublicPrior, Release
+from skdpal.estimators import DPPrototypeClassifier, PublicEncoder, PublicPrior, Release, Transition
 
 __all__ = ["load_model", "save_model"]
 
 SCHEMA = 2
+_WITH_TRANSITION = 3  # older versions must not read it: they would take labels for classes
 
 
 def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier: DPPrototypeClassifier) -> None:
@@ -37,7 +38,7 @@ def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier:
         )
     weight = classifier.prior_weight
     arrays: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if classifier.transition is None else _WITH_TRANSITION,
         "encoder_mean": encoder.mean_,
         "encoder_components": encoder.components_,
         "encoder_sample_scaling": encoder.sample_scaling or "",
@@ -55,6 +56,11 @@ def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier:
         arrays |= {name: array for name, array in optional.items() if array is not None}
     if classifier.class_prior is not None:
         arrays["class_prior"] = np.asarray(classifier.class_prior, dtype=np.float64)
+    if classifier.transition is not None:
+        arrays |= {
+            "transition": classifier.transition.matrix,
+            "observed": np.array(classifier.transition.observed.tolist()),
+        }
     if hasattr(encoder, "feature_names_in_"):
         arrays["feature_names"] = np.asarray(encoder.feature_names_in_, dtype=str)
     np.savez(path, **arrays)
@@ -80,8 +86,10 @@ def load_model(path: str | os.PathLike[str]) -> Pipeline:
     """
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    if arrays.get("schema", -1) != SCHEMA:
-        raise ValueError(f"Expected a model file of schema {SCHEMA}. Found another. Update skdpal to read {path}.")
+    if arrays.get("schema", -1) not in (SCHEMA, _WITH_TRANSITION):
+        raise ValueError(
+            f"Expected a model file of schema {SCHEMA} or {_WITH_TRANSITION}. Found another. Update skdpal to read {path}."
+        )
     encoder = PublicEncoder(
         n_components=len(arrays["encoder_components"]),
         sample_scaling=str(arrays["encoder_sample_scaling"]) or None,
@@ -112,5 +120,12 @@ def _classifier(arrays: dict[str, Any]) -> DPPrototypeClassifier:
         arrays["classes"].tolist(),
         prior_weight="fitted" if np.isnan(weight) else weight,
         class_prior=arrays.get("class_prior"),
+        transition=_transition(arrays),
     )
     return classifier.restore(releases)
+
+
+def _transition(arrays: dict[str, Any]) -> Transition | None:
+    if "transition" not in arrays:
+        return None
+    return Transition(arrays["transition"], arrays["classes"], arrays["observed"])

@@ -60,9 +60,11 @@ class PrivateQuery:
     chunks : Chunks, optional
         Public chunks of the pool, of `PublicChunks.cut`; round r asks in chunk r only. So nobody is scored twice, and a
         hidden round accepts no more than a chunk holds.
-    scorer : {"public-first", "public", "released"} or a public model, default="public-first"
+    scorer : {"public-first", "public", "released"}, a public model or a rule, default="public-first"
         Who looks at the patients: the released model, or the public one, before any patient, which knows more at
-        small ε. "public-first": the public one in the first round, if the estimator has a public prior.
+        small ε. "public-first": the public one in the first round, if the estimator has a public prior. A rule, such as
+        `skdpal.cohort.SwitchRule`, has a method ``choose(released, public)`` that returns one of the two, or None: coins alone; it
+        must look at nothing but these and public things. The ledger's record of the round says who scored.
     on_exhausted : {"raise", "random"}, default="raise"
         What to do if the release that the query prepares is not affordable: raise
         `BudgetExhausted`, or choose by coins alone, without looking at the patients.
@@ -142,9 +144,10 @@ class PrivateQuery:
         members_of(learner)
         ledger = self.ledger_of(learner)
         this = self.round_of(learner)
-        utility = self.utility
+        model = self._model(learner, this)
+        utility = self.utility if model is not None else Random()
         try:
-            self._require(learner, ledger, this, n_instances)
+            self._require(learner, ledger, this, n_instances, utility)
         except BudgetExhausted:
             if self.on_exhausted == "raise":
                 raise
@@ -153,9 +156,9 @@ class PrivateQuery:
         ids = identify(X_pool, record_ids)
         if len(ids):
             learner.predict_proba(take(X_pool, [0]))  # bad columns are refused before anything is written
-        if self.published is None:
-            return self._choose_hidden(learner, ledger, this, utility, n_instances, X_pool, ids)
-        return self._choose_published(learner, ledger, this, utility, n_instances, X_pool, ids)
+        who = "coins" if isinstance(utility, Random) else "released" if model is learner else "public"
+        choose = self._choose_hidden if self.published is None else self._choose_published
+        return choose(model, who, ledger, this, utility, n_instances, X_pool, ids)
 
     def round_of(self, learner: Any) -> Round:
         """The round in which a learner would ask now."""
@@ -187,14 +190,21 @@ class PrivateQuery:
     # -- hidden ------------------------------------------------------------------------------
 
     def _choose_hidden(
-        self, learner: Any, ledger: Any, this: Round, utility: Utility, n_instances: int, X_pool: Any, ids: list[str]
+        self,
+        model: Any,
+        who: str,
+        ledger: Any,
+        this: Round,
+        utility: Utility,
+        n_instances: int,
+        X_pool: Any,
+        ids: list[str],
     ) -> NDArray[np.intp]:
         """Accept one by one; the positions of the accepted who were waiting when the round began."""
         if self.n_pool is None:
             self.n_pool = this.n_pool or len(set(ids)) or None  # the first pool, which the protocol fixes
         known = self.rate(this, n_instances)
         rate = 1.0 if known is None else known  # nobody has been seen yet
-        model = self._model(learner, this)
         rule, left = self._rule(rate, utility, model, this)
         parameters = {
             "wanted": n_instances,
@@ -202,6 +212,7 @@ class PrivateQuery:
             "rate": rate,
             "largest": rule.largest,
             "utility": repr(utility),
+            "scorer": who,
             "acceptance": rule.kind,
             "tilt": rule.tilt,
             "reference": None if self.reference is None else digest(self.reference),
@@ -232,10 +243,12 @@ class PrivateQuery:
         return rule, (weights * np.maximum(1 - rule.probability(scores), 1e-12)).tolist()
 
     def _model(self, learner: Any, this: Round) -> Any:
-        """Who looks at the patients."""
+        """Who looks at the patients; None: nobody, coins alone."""
+        members = members_of(learner)
+        if hasattr(self.scorer, "choose"):
+            return self._by_rule(learner, members)
         if not isinstance(self.scorer, str):
             return self.scorer
-        members = members_of(learner)
         if self.scorer == "released" or (self.scorer == "public-first" and (this.number > 0 or len(members) > 1)):
             return learner  # before any patient, a committee agrees with itself
         public = getattr(members[0], "public_model", lambda: None)()
@@ -247,10 +260,30 @@ class PrivateQuery:
             )
         return learner
 
+    def _by_rule(self, learner: Any, members: list[Any]) -> Any:
+        """Who a rule names; of a committee, every member must be named."""
+        public = getattr(members[0], "public_model", lambda: None)()
+        others = [one for member in members if (one := self.scorer.choose(member, public)) is not member]
+        if not others:
+            return learner
+        if any(one is not None and one is not public for one in others):
+            raise ValueError(
+                "Expected scorer.choose(released, public) to return one of the two, or None. Correct the rule."
+            )
+        return None if any(one is None for one in others) else public
+
     # -- published ---------------------------------------------------------------------------
 
     def _choose_published(
-        self, learner: Any, ledger: Any, this: Round, utility: Utility, n_instances: int, X_pool: Any, ids: list[str]
+        self,
+        model: Any,
+        who: str,
+        ledger: Any,
+        this: Round,
+        utility: Utility,
+        n_instances: int,
+        X_pool: Any,
+        ids: list[str],
     ) -> NDArray[np.intp]:
         """The best of noisy scores, which the pool pays for once."""
         if ledger.hidden_rounds:
@@ -263,7 +296,7 @@ class PrivateQuery:
                 "Expected one row for each patient in a published choice. Merge rows of one patient, such as their mean."
             )
         source = self._source(ledger, this)
-        ledger.begin_round(this.label, {"wanted": n_instances, "source": source}, hidden=False)
+        ledger.begin_round(this.label, {"wanted": n_instances, "source": source, "scorer": who}, hidden=False)
         waiting = ledger.waiting(ids, this.label, source)
         if self.chunks is not None:
             waiting &= np.array([self.chunks.chunk_of(name) == this.number for name in ids], dtype=bool)
@@ -272,7 +305,6 @@ class PrivateQuery:
         names = [ids[position] for position in order]
         if isinstance(utility, Random):  # coins look at nobody
             return order[np.argsort(ledger.coins(f"published {this.label}", names), kind="stable")[:n_instances]]
-        model = self._model(learner, this)
         asked = f"{utility!r} by {type(model).__name__}, {self.published!r}, {n_instances} of {names!r}"
         payer = ledger.within(source, question=f"scores of {this.label}: {ledger.tag(asked)}")
 
@@ -308,9 +340,9 @@ class PrivateQuery:
 
     # -- what it will cost -------------------------------------------------------------------
 
-    def _require(self, learner: Any, ledger: Any, this: Round, n_instances: int) -> None:
+    def _require(self, learner: Any, ledger: Any, this: Round, n_instances: int, utility: Utility) -> None:
         """Refuse unless the selection, and the release that it prepares, are affordable."""
-        free = self.published is None or isinstance(self.utility, Random)
+        free = self.published is None or isinstance(utility, Random)
         chosen = [] if free else [self.published.event(n_instances)]
         if hasattr(learner, "require_teach"):
             rate = self.rate(this, n_instances)
@@ -327,9 +359,10 @@ class PrivateQuery:
 def _scorer(scorer: Any) -> Any:
     if isinstance(scorer, str):
         return check_one_of("scorer", scorer, _SCORERS, "Or pass a public model with predict_proba.")
-    if not hasattr(scorer, "predict_proba"):
+    if not hasattr(scorer, "predict_proba") and not hasattr(scorer, "choose"):
         raise TypeError(
-            f"Expected scorer to be a word or a public model with predict_proba. Found {type(scorer).__name__}."
+            "Expected scorer to be a word, a public model with predict_proba, or a rule with choose(released, public). "
+            f"Found {type(scorer).__name__}."
         )
     return scorer
 

@@ -20,7 +20,15 @@ from scipy.stats import binom, norm
 from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, mu_lower_bound, repeated
 from skdpal.estimators.neural.noise import gaussian_noise
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
-from skdpal.privacy.mechanisms import GumbelTopK, LaplaceScores, NoisyScores, RandomizedResponse, release
+from skdpal.privacy.mechanisms import (
+    GaussianBlocks,
+    GumbelTopK,
+    LaplaceLabels,
+    LaplaceScores,
+    NoisyScores,
+    RandomizedResponse,
+    release,
+)
 from skdpal.privacy.randomness import perturb
 
 DELTA = 1e-5
@@ -264,6 +272,108 @@ def right(epsilon, gone=1):
     return (other if gone is not None else 1 / 4), 1 - own
 
 
+class HalfOfTheScale(LaplaceLabels):
+    """Scale 1/ε, as if one entry moved."""
+
+    def run(self, values, ids):
+        return LaplaceLabels(2 * self.epsilon, self.classes).run(values, ids)
+
+
+class LaplaceTwice(LaplaceLabels):
+    """The mean of two tables of one label."""
+
+    def run(self, values, ids):
+        return (super().run(values, ids) + super().run(values, ids)) / 2
+
+
+def table(mechanism, scale, there=0, gone=1, **more):
+    """The canary's row: the entry of the label less that of the other one, exact up to where the ratio ends.
+
+    The log-likelihood ratio of two entries of Laplace noise, each cut to ±1/scale, is at its end when the own entry is above 1
+    and the other one below 0.
+    """
+    reach = 1 / scale
+
+    def ratio(released):
+        first, second = (laplace_ratio(1.0, 0.0, scale)(released[:, at]) for at in (0, 1))
+        return first - second if gone is not None else first
+
+    ends, edge = (2, 1.99) if gone is not None else (1, 0.995)
+    world = through_the_door(mechanism, there, gone, ratio)
+    return Case(world, mechanism.event, edge * reach, rates_of_table(reach, ends, edge), **more)
+
+
+def rates_of_table(reach, ends, edge):
+    """Of the sum of one or two ratios of Laplace noise above `edge` times `reach`, by numbers."""
+    inside = np.linspace(-reach, reach, 20_001)
+
+    def law(present):  # mass at each end, and between
+        far, near = 0.5 * math.exp(-reach), 0.5
+        top, bottom = (near, far) if present else (far, near)
+        cells = 0.25 * np.exp(-(reach - inside if present else reach + inside) / 2) * (inside[1] - inside[0])
+        cells *= (1 - top - bottom) / cells.sum()
+        return np.concatenate([[bottom], cells, [top]])
+
+    places = np.concatenate([[-reach], inside, [reach]])
+    rates = []
+    for present in (False, True):
+        one = law(present)
+        above = [one[places > edge * reach - other].sum() for other in (places if ends == 2 else [0.0])]
+        rates.append(float(np.dot(one, above)) if ends == 2 else above[0])
+    return rates[0], 1 - rates[1]
+
+
+# parts of a release
+
+PARTS = {"rna": (0.5, 2), "wes": (1.0, 1)}
+NOISES = (0.5, 0.5, 1.0)
+BOTH = events.gaussian(1 / math.sqrt(1 / 0.5**2 + 1))  # what a patient pays
+ROW = np.array([0.6, 0.8, 1.0])
+
+
+class UnclippedParts(GaussianBlocks):
+    """Clipped to the length √m of all parts together: one part alone may be longer than its price."""
+
+    def run(self, contributions, ids):
+        lengths = np.linalg.norm(contributions, axis=1, keepdims=True)
+        rows = contributions * np.minimum(1.0, math.sqrt(len(self.blocks)) / np.maximum(lengths, 1e-12))
+        widths = [width for _, width in self.blocks.values()]
+        scales = np.repeat([noise for noise, _ in self.blocks.values()], widths)
+        return perturb(np.zeros(len(scales)), 1.0) * scales + rows.sum(axis=0)
+
+
+class NoiseOfTheOther(GaussianBlocks):
+    """Parts take one another's noise."""
+
+    def run(self, contributions, ids):
+        names, noises = list(self.blocks), [noise for noise, _ in self.blocks.values()][::-1]
+        pairs = zip(names, noises, self.blocks.values(), strict=True)
+        return GaussianBlocks({name: (noise, width) for name, noise, (_, width) in pairs}).run(contributions, ids)
+
+
+class OneNoiseForAll(GaussianBlocks):
+    """All parts get the noise of the least noisy one."""
+
+    def run(self, contributions, ids):
+        least = min(noise for noise, _ in self.blocks.values())
+        return GaussianBlocks({name: (least, width) for name, (_, width) in self.blocks.items()}).run(
+            contributions, ids
+        )
+
+
+def blocks(mechanism, event, scales=NOISES, looked_at=1, row=ROW, sent=None, **more):
+    """A patient's row against nothing, along the direction that tells most; `sent` before it is clipped."""
+    shift = np.asarray(looked_at) * row / scales
+    mu = float(np.linalg.norm(shift))
+    rows = np.array([row if sent is None else sent])
+
+    def world(present, runs):
+        noisy = np.array([mechanism.run(rows * present, ["canary"]) for _ in range(runs)])
+        return noisy / scales @ shift / mu - mu / 2
+
+    return Case(world, event, 0.0, half_way(mu), **more)
+
+
 # gradients
 
 OTHERS = np.array([0.3, -2.0, 0.1, 5.0])
@@ -312,6 +422,15 @@ FAULTLESS = {
     "a label": lambda: labels(RandomizedResponse(EPSILON, CLASSES), rates=right(EPSILON), runs=4_000, least=0.5),
     "a missing label": lambda: labels(RandomizedResponse(EPSILON, CLASSES), None, rates=right(EPSILON, None)),
     "a label, little noise": lambda: labels(RandomizedResponse(3.0, CLASSES), rates=right(3.0), least=0.6),
+    "a table of labels": lambda: table(LaplaceLabels(EPSILON, CLASSES), 2 / EPSILON, runs=8_000, least=0.45),
+    "a table, a missing label": lambda: table(LaplaceLabels(EPSILON, CLASSES), 2 / EPSILON, gone=None, runs=4_000),
+    "a table, little noise": lambda: table(LaplaceLabels(3.0, CLASSES), 2 / 3.0, runs=4_000, least=0.5),
+    "all parts": lambda: blocks(GaussianBlocks(PARTS), BOTH, least=0.7),
+    "all parts, a large patient": lambda: blocks(GaussianBlocks(PARTS), BOTH, sent=9 * ROW, least=0.7),
+    "one part": lambda: blocks(GaussianBlocks(PARTS), events.gaussian(1.0), looked_at=(0, 0, 1), least=0.4),
+    "one part, a patient large in the other": lambda: blocks(
+        GaussianBlocks(PARTS), events.gaussian(0.5), looked_at=(1, 1, 0), sent=ROW * [9, 9, 1], least=0.6
+    ),
     "gradients": lambda: gradients(NOISE, runs=100_000, least=0.9),
     "gradients in double precision": lambda: gradients(NOISE, precision="float64", runs=100_000, least=0.9),
     "gradients of four steps": lambda: gradients(NOISE, steps=4, runs=50_000, least=0.9),
@@ -332,6 +451,14 @@ FAULTY = {
     "likely classes": lambda: labels(
         LikelyClasses(EPSILON, CLASSES), gone=2, rates=(0.0, 1 / (1 + math.exp(EPSILON))), runs=200
     ),
+    "a table of scale 1/ε": lambda: table(HalfOfTheScale(EPSILON, CLASSES), 1 / EPSILON, runs=8_000),
+    "a part clipped with the others": lambda: blocks(
+        UnclippedParts(PARTS), events.gaussian(0.5), row=np.array([0.6, 0.8, 0.0]) * 2**0.5
+    ),
+    "noise of the other part": lambda: blocks(
+        NoiseOfTheOther(PARTS), events.gaussian(1.0), (1.0, 1.0, 0.5), looked_at=(0, 0, 1), runs=1_000
+    ),
+    "the noise of the least noisy part": lambda: blocks(OneNoiseForAll(PARTS), BOTH, (0.5, 0.5, 0.5), runs=3_000),
     "half the noise on gradients": lambda: gradients(HALF, runs=1_000),
     "a tenth less noise on gradients": lambda: gradients(0.9 * NOISE, runs=100_000),
     "four steps for one": lambda: gradients(NOISE, steps=4, charged=1, runs=1_000),

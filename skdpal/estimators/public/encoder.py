@@ -143,7 +143,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if isinstance(embedding, NeuralEmbedding):
             self.network_, whitening = embedding, embedding.whitening
         self.mean_, self.components_, self.shrinkage_ = embedding.mean, whitening.components, whitening.shrinkage
-        self._n_features_out = self.n_components
+        self._n_features_out, self._labelled = self.n_components, labels is not None
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -207,7 +207,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_is_fitted(self, "network_")
         return self.network_.inputs(self._scaled(self._rows_of(X)))
 
-    def out_of_sample(self, X: Any, y: Any, *, max_fits: int | None = None) -> np.ndarray:
+    def out_of_sample(self, X: Any, y: Any = None, *, max_fits: int | None = None) -> np.ndarray:
         """Embed the public rows of `fit` as if each had been new.
 
         Scores of the very rows that shaped the encoder are too confident to set a threshold. Here each
@@ -218,7 +218,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Parameters
         ----------
         X, y : array-like
-            The public data of `fit`. Missing cells are filled once, from all rows.
+            The public data of `fit`; no y where it had none. Missing cells are filled once, from all rows.
         max_fits : int, optional
             Largest number of encoders to fit, 2 or more. Default: 100; of "neural", which trains a network each, 5.
 
@@ -228,20 +228,22 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         labels, most = _labels(y), check_count("max_fits", max_fits or _FOLDS[self.method], least=2)
-        if labels is None:
+        if labels is None and self._labelled:
             raise ValueError("Expected y, the public labels of X. Found None. Pass those of fit.")
         rows = self._public_rows(X, labels, reset=False)
         own = self._embedding(rows)
         table = rows.values if self.method == "neural" else coordinates(rows)
 
         def learn(train: NDArray[np.intp]) -> Callable[[NDArray[np.intp]], np.ndarray]:
-            embedding = self._learn(at(train), labels[train], min(self.n_components, len(train) - 1))
+            known = None if labels is None else labels[train]
+            embedding = self._learn(at(train), known, min(self.n_components, len(train) - 1))
             return lambda places: embedding(at(places))
 
         def at(places: NDArray[np.intp]) -> ScaledRows:
             return self._scaled(table[places]) if self.method == "neural" else scale(table[places])
 
-        return out_of_sample(own, labels, min(len(labels), most), learn)
+        groups = np.zeros(len(own)) if labels is None else labels  # without labels, all rows have one mean
+        return out_of_sample(own, groups, min(len(own), most), learn)
 
     def set_params(self, **params: Any) -> Self:
         """As in scikit-learn, before `fit` only."""
