@@ -16,6 +16,7 @@ _LATE = {
     "RandomProjection": "skdpal.cohort.warm_start",
     "Reader": "skdpal.cohort.experts",
     "SecondOpinion": "skdpal.cohort.experts",
+    "Sites": "skdpal.cohort.sites",
     "SwitchRule": "skdpal.cohort.warm_start",
     "VoteHistogram": "skdpal.cohort.experts",
     "WarmStart": "skdpal.cohort.warm_start",

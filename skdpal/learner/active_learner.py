@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,17 +11,15 @@ from modAL.utils.data import retrieve_rows
 from sklearn.base import clone
 
 from skdpal.estimators.patients import expected_number
-from skdpal.learner.prices import price_for, require_price
+from skdpal.learner.prices import price_for, require_price, warn_of_everybody
 from skdpal.learner.taught import Taught
-from skdpal.privacy import PriceWarning, Selection, epsilon_of, events
+from skdpal.privacy import Selection, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import identify
 from skdpal.query import PrivateQuery
-from skdpal.query.rounds import Round, largest_of
+from skdpal.query.rounds import Round, account_of, largest_of
 
 __all__ = ["PrivateActiveLearner"]
-
-START = "cohort/start"
 
 
 class PrivateActiveLearner(ActiveLearner):
@@ -53,6 +50,9 @@ class PrivateActiveLearner(ActiveLearner):
     hold_start : bool, default=False
         Release the starting cohort, if there is one, together with the first round, which the public model of the
         estimator's prior chooses: one noise less. Until then the public model predicts.
+    pool : str, default="cohort/pool"
+        The leaf in which all of its patients are, as ``"cohort/site-a"`` of `skdpal.cohort.Sites`. The new accounts,
+        ``cohort/site-a-start``, ``cohort/site-a-round-1``, ..., inherit its ceiling.
     **fit_kwargs
         Passed to the estimator's `fit`.
 
@@ -101,6 +101,7 @@ class PrivateActiveLearner(ActiveLearner):
         *,
         amplified: bool = False,
         hold_start: bool = False,
+        pool: str = POOL,
         **fit_kwargs: Any,
     ) -> None:
         if not isinstance(query_strategy, PrivateQuery):
@@ -128,6 +129,10 @@ class PrivateActiveLearner(ActiveLearner):
         self.force_all_finite = True
         self.amplified = amplified
         self.hold_start = hold_start
+        self.pool = pool
+        if pool not in self.ledger.accounts():
+            raise ValueError(f"Expected pool to be a leaf of the ledger. Found {pool!r}. Make it with ledger.split.")
+        self._start = account_of(pool, "start")
         self._taught, self._held, self._number = Taught(), hold_start, 0
         if hold_start:
             self.estimator = self._public()
@@ -148,18 +153,18 @@ class PrivateActiveLearner(ActiveLearner):
         """
         self._refuse_bootstrap(bootstrap)
         if not self.hold_start:
-            require_price(self.estimator, self._branch(START, None, ()), "fit of the starting cohort")
+            require_price(self.estimator, self._branch(self._start, None, ()), "fit of the starting cohort")
         ids = identify(X, record_ids)
-        if START in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {START}:
+        if self._start in self.ledger.accounts() and set(self.ledger.accounts_of(ids)) != {self._start}:
             raise ValueError(
-                f"Expected the patients of {START!r}, which learnt before. Pass the same ones, or make a new ledger."
+                f"Expected the patients of {self._start!r}, which learnt before. Pass the same ones, or make a new ledger."
             )
         expected = fit_kwargs.pop("expected_records", None)
         start = Taught().plus(X, y, ids, float(len(set(ids)) if expected is None else expected))
         if self.hold_start:
             self.estimator = self._public()
         else:
-            self._learn(self.estimator, "fit", start, self._branch(START, None, ids), fit_kwargs)
+            self._learn(self.estimator, "fit", start, self._branch(self._start, None, ids), fit_kwargs)
         self._taught, self._held, self._number = start, self.hold_start, 0
         return self
 
@@ -223,7 +228,7 @@ class PrivateActiveLearner(ActiveLearner):
         event = price_for(self.estimator, payer)
         payer.require(event, f"teach (round {self._number + 1}){'' if only_new else ' on everybody'}")
         if not only_new and not payer.paid(event):
-            self._warn_of_price(event)
+            warn_of_everybody(event, self.ledger)
         ids = identify(X, record_ids)
         if len(y) != len(ids):
             raise ValueError("Expected y to have one label for each row of X. Pass the labels of the same rows.")
@@ -266,7 +271,7 @@ class PrivateActiveLearner(ActiveLearner):
         if not selection:
             require_price(self.estimator, self._branch(account, Selection(this.label, rate), (), this), words)
         elif this.label not in self.ledger.rounds():  # else the selection may have been paid
-            payer = self.ledger.within(this.source if this.source in self.ledger.accounts() else POOL)
+            payer = self.ledger.within(this.source if this.source in self.ledger.accounts() else self.pool)
             coming = [] if self.ledger.filter == "planned" else [price_for(self.estimator, payer, n_instances)]
             event = events.composed([*selection, *coming]) if coming else selection[0]  # a schedule has its own order
             payer.require(event, words)
@@ -277,8 +282,8 @@ class PrivateActiveLearner(ActiveLearner):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As in scikit-learn, without patients."""
-        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed", "amplified", "hold_start")
-        return {name: getattr(self, name) for name in own}
+        own = ("estimator", "query_strategy", "ledger", "bootstrap_init", "on_transformed")
+        return {name: getattr(self, name) for name in (*own, "amplified", "hold_start", "pool")}
 
     @property
     def X_training(self) -> Any:
@@ -297,6 +302,7 @@ class PrivateActiveLearner(ActiveLearner):
             ledger=self.ledger,
             amplified=self.amplified,
             hold_start=self.hold_start,
+            pool=self.pool,
         )
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
@@ -318,7 +324,7 @@ class PrivateActiveLearner(ActiveLearner):
     @property
     def _next(self) -> str:
         """The account of the next cohort."""
-        return f"cohort/round-{self._number + 1}"
+        return account_of(self.pool, f"round-{self._number + 1}")
 
     def _payer(
         self, account: str, selection: Selection | None, this: Round, only_new: bool, ids: Sequence[str] = ()
@@ -326,12 +332,15 @@ class PrivateActiveLearner(ActiveLearner):
         """Who pays for a `teach`: the new cohort, or everybody."""
         if only_new:
             return self._branch(account, selection, ids, this)
+        if self.pool != POOL:
+            raise ValueError("Expected only_new=True in a hospital's pool: everybody again would be every hospital.")
         return self.ledger.within("cohort", question=self._question(f"everybody, {account}"))
 
     def _branch(self, account: str, selection: Selection | None, ids: Sequence[str], this: Round | None = None) -> Any:
         """A handle that makes the account when it pays, or knows what it paid for."""
-        source = POOL if this is None else this.source
-        return self.ledger.branch(source, account, ids, question=self._question(account), selection=selection)
+        return self.ledger.branch(
+            this.source if this else self.pool, account, ids, question=self._question(account), selection=selection
+        )
 
     def _question(self, account: str) -> str | None:
         """The name of a release; only what is made of released arrays can be kept and given back."""
@@ -340,15 +349,6 @@ class PrivateActiveLearner(ActiveLearner):
         prior, classes = getattr(self.estimator, "prior", None), getattr(self.estimator, "classes", None)
         shape = f"{classes}" if prior is None else f"{prior.means.shape} {prior.classes.tolist()}"
         return f"{type(self.estimator).__name__} of {account}: {shape}"
-
-    def _warn_of_price(self, event: events.Event) -> None:
-        alone = epsilon_of([event], self.ledger.budget.delta)
-        warnings.warn(
-            f"only_new=False learns from everybody again: ε={alone:.2f} more for every patient, also for those who paid "
-            f"before; spent {self.ledger.spent():.2f} of {self.ledger.budget.epsilon:.2f}. only_new=True charges the new cohort alone.",
-            PriceWarning,
-            stacklevel=3,
-        )
 
     def _public(self) -> Any:
         """The estimator before any patient."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skdpal.privacy.accounts import POOL
 
-__all__ = ["Round", "largest_of", "members_of", "round_of"]
+__all__ = ["Round", "account_of", "largest_of", "members_of", "round_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Round:
         Weights of the reference rows after the round before, if it had the same reference.
     source : str
         The leaf from which the chosen come.
+    pool : str
+        The leaf of all who wait: the pool, or that of one hospital.
     """
 
     label: str
@@ -43,6 +45,16 @@ class Round:
     n_pool: int | None
     left: NDArray[np.float64] | None
     source: str = POOL
+    pool: str = POOL
+
+    def account(self, name: str) -> str:
+        """The leaf of that name, of this pool."""
+        return account_of(self.pool, name)
+
+
+def account_of(pool: str, name: str) -> str:
+    """``cohort/round-1`` of the pool, ``cohort/site-a-round-1`` of the leaf ``cohort/site-a``."""
+    return f"cohort/{name}" if pool == POOL else f"{pool}-{name}"
 
 
 def members_of(learner: Any) -> list[Any]:
@@ -68,7 +80,10 @@ def round_of(learner: Any, ledger: Any, reference: str | None = None) -> Round:
     """The round that the next release will end; nothing is written."""
     prints = [estimator.fingerprint() for estimator in members_of(learner)]
     label = f"round {prints[0] if len(prints) == 1 else hashlib.sha256(' '.join(prints).encode()).hexdigest()}"
-    rounds = ledger.rounds()
+    pool = getattr(learner, "pool", POOL)
+    if pool != POOL:  # hospitals that begin with one public model have rounds of their own
+        label = f"{label} of {pool}"
+    rounds = {name: row for name, row in ledger.rounds().items() if row.get("pool", POOL) == pool}
     names = list(rounds)
     number = names.index(label) if label in rounds else len(names)
     before = [rounds[name] for name in names[:number]]
@@ -76,7 +91,7 @@ def round_of(learner: Any, ledger: Any, reference: str | None = None) -> Round:
     n_pool = next((known for row in [*before, own] if (known := row.get("n_pool")) is not None), None)
     last = before[-1] if before else {}
     left = np.array(last["left"]) if reference is not None and last.get("reference") == reference else None
-    return Round(label, number, sum(row["wanted"] for row in before), n_pool, left, own.get("source", POOL))
+    return Round(label, number, sum(row["wanted"] for row in before), n_pool, left, own.get("source", pool), pool)
 
 
 def largest_of(ledger: Any, label: str) -> float | None:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skdpal.privacy import BudgetExhausted, events
-from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import identify
 from skdpal.privacy.mechanisms import release
 from skdpal.privacy.validation import check_count, check_finite, check_one_of, check_real
@@ -208,6 +207,7 @@ class PrivateQuery:
         rule, left = self._rule(rate, utility, model, this)
         parameters = {
             "wanted": n_instances,
+            "pool": this.pool,
             "n_pool": self.n_pool,
             "rate": rate,
             "largest": rule.largest,
@@ -222,7 +222,7 @@ class PrivateQuery:
         accepted = accept_all(X_pool, ids, model, utility, rule, ledger.coins(this.label, ids))
         positions = np.flatnonzero(accepted)
         names = [ids[position] for position in positions]
-        waiting = ledger.waiting(names, this.label)
+        waiting = ledger.waiting(names, this.label, this.pool)
         if self.chunks is not None:
             waiting &= np.array([self.chunks.chunk_of(name) == this.number for name in names], dtype=bool)
         return positions[waiting]
@@ -296,7 +296,8 @@ class PrivateQuery:
                 "Expected one row for each patient in a published choice. Merge rows of one patient, such as their mean."
             )
         source = self._source(ledger, this)
-        ledger.begin_round(this.label, {"wanted": n_instances, "source": source, "scorer": who}, hidden=False)
+        public = {"wanted": n_instances, "pool": this.pool, "source": source, "scorer": who}
+        ledger.begin_round(this.label, public, hidden=False)
         waiting = ledger.waiting(ids, this.label, source)
         if self.chunks is not None:
             waiting &= np.array([self.chunks.chunk_of(name) == this.number for name in ids], dtype=bool)
@@ -319,10 +320,10 @@ class PrivateQuery:
     def _source(self, ledger: Any, this: Round) -> str:
         """The leaf of those who are scored: the pool, or this round's chunk, which is split off by the protocol."""
         if self.chunks is None:
-            return POOL
-        chunk = f"cohort/chunk-{this.number + 1}"
+            return this.pool
+        chunk = this.account(f"chunk-{this.number + 1}")
         if chunk not in ledger.accounts():
-            ledger.split(POOL, into=chunk, members=self.chunks.members(this.number))
+            ledger.split(this.pool, into=chunk, members=self.chunks.members(this.number))
         return chunk
 
     def _published(self, noise: str, noise_multiplier: float | None, partition: Any) -> PublishedSelection | None:

@@ -248,6 +248,35 @@ def test_coverage_without_the_matrix_falls_as_predicted(mu, naive):
     assert inside[True] > 0.92
 
 
+def stated_and_right(rates, told, n_cohorts=1500, seed=3):
+    """Stated chance that a new patient is of class 1, and whether it is, one of each cohort; the model's own world."""
+    rng, stated, right = np.random.default_rng(seed), [], []
+    for _ in range(n_cohorts):
+        means, release = cohort(rng, rates, 60, 0.5, 0.4, 0.15)
+        code = int(rng.integers(2))
+        row = means[code] + rng.normal(0, np.sqrt(0.15), (1, PER_DIRECTION))
+        found = infer([release], np.zeros_like(means), 0.15, 0.15 / 0.4**2, transition=told)
+        stated.append(found.predict_proba(row)[0, 1])
+        right.append(code)
+    return np.array(stated), np.array(right)
+
+
+def off(stated, right):
+    """Deviation of the log score from its expectation if what is stated is true, in standard deviations."""
+    log_odds = np.log(stated / (1 - stated))
+    return ((right - stated) * log_odds).sum() / np.sqrt((stated * (1 - stated) * log_odds**2).sum())
+
+
+def test_stated_chances_are_true():
+    """Power: the faults below are found on these very cohorts."""
+    assert abs(off(*stated_and_right(EVEN, EVEN))) < norm.isf(0.5e-6)
+
+
+def test_chances_as_if_labels_were_right_are_not_true():
+    """Classes seem closer to each other than they are: the answers are too careful."""
+    assert off(*stated_and_right(EVEN, None)) > norm.isf(0.5e-6)
+
+
 def test_the_likelihood_is_that_of_the_stated_covariance():
     """Weights of the settings, recomputed from the densities of the means by label."""
     rng = np.random.default_rng(11)

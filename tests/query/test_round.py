@@ -82,7 +82,14 @@ def test_a_query_writes_a_marker_and_nothing_else(embedded, journal):
     assert (marker["kind"], marker["hidden"]) == ("round", True)
     assert set(marker) == {"kind", "label", "parameters", "hidden", "date", "number"}
     assert marker["label"] == f"round {learner.estimator.fingerprint()}"
-    known = {"wanted": 3, "n_pool": 20, "rate": 3 / 20, "largest": 3 / 20 * 1.5, "acceptance": "probability"}
+    known = {
+        "wanted": 3,
+        "pool": "cohort/pool",
+        "n_pool": 20,
+        "rate": 3 / 20,
+        "largest": 3 / 20 * 1.5,
+        "acceptance": "probability",
+    }
     known["scorer"] = "public"  # of the estimator's prior, in the first round
     assert known.items() <= marker["parameters"].items()
     assert set(marker["parameters"]) == {*known, "utility", "tilt", "reference", "left"}

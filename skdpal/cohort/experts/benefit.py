@@ -5,6 +5,7 @@ Everything is a function of one patient's own votes and rows, of public numbers,
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class SecondRead(Utility):
     reader : str
         Who would read.
     benefit : {"error", "information", "disagreement"}
-        "error": how much the chance of a wrong label of `Panel.labels` is expected to fall, times K / (K - 1). "information":
+        "error": how much the chance of a wrong label of `Panel.labels` is expected to fall. "information":
         mutual information of the read and the class, divided by ln K. "disagreement": 1 if the votes differ, else 0.
 
     Notes
@@ -53,9 +54,11 @@ class SecondRead(Utility):
     def scores(self, model: Any, X: Any) -> Array:
         """The benefit of each row; where the model's columns are incomplete, as without a model."""
         codes, rest = self._parts(X)
+        if model is None:
+            return self._table[np.ravel_multi_index(tuple((codes + 1).T), self._shape)]
         complete = ~pd.DataFrame(rest).isna().any(axis=1).to_numpy()
         prior = np.tile(self.panel.class_prior, (len(codes), 1))
-        if model is not None and complete.any():
+        if complete.any():
             prior[complete] = self.believed(model, take(rest, np.flatnonzero(complete)))
         return self.of_codes(codes, prior)
 
@@ -83,6 +86,15 @@ class SecondRead(Utility):
         at = self.panel.names.index(self.reader)
         return np.where(codes[:, at] == NOT_READ, np.clip(found, 0.0, 1.0), 0.0)
 
+    @cached_property
+    def _table(self) -> Array:
+        """Without a model: the benefit of every pattern of votes, so that a patient's is looked up."""
+        return self.of_codes(np.array(list(np.ndindex(*self._shape)), dtype=np.intp) - 1)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(len(reader.observed) + 1 for reader in self.panel.readers.values())
+
     def _error(self, codes: Codes, before: Array) -> Array:
         matrix, at = self.panel.readers[self.reader].matrix, self.panel.names.index(self.reader)
         right = np.zeros(len(codes))
@@ -92,8 +104,7 @@ class SecondRead(Utility):
             label = self.panel.decide(after)
             right += np.take_along_axis(before * matrix[:, answer], label[:, None], axis=1)[:, 0]
         now = np.take_along_axis(before, self.panel.decide(codes)[:, None], axis=1)[:, 0]
-        n_classes = before.shape[1]
-        return (right - now) * n_classes / max(n_classes - 1, 1)
+        return right - now
 
     def _information(self, before: Array) -> Array:
         matrix = self.panel.readers[self.reader].matrix

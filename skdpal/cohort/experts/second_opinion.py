@@ -53,8 +53,8 @@ class SecondOpinion:
     cost : float in [0, 1), optional
         Instead of `n_instances`: ask whenever the benefit is above. Hidden only.
     benefit : {"error", "information", "disagreement"}, default="error"
-        "error": how much the chance of a wrong label is expected to fall, times K / (K - 1). "information": what the read tells
-        about the class, in units of ln K. "disagreement": 1 if the earlier votes differ, else 0.
+        "error": how much the chance of a wrong label is expected to fall. "information": what the read tells about the class, in
+        units of ln K. "disagreement": 1 if the earlier votes differ, else 0.
     release : {"hidden", "published"}, default="hidden"
         "hidden": worksheets stay in the hospital, and so does their number; free. "published": who is asked, or how many, may be
         known outside; scores get noise, and everybody who is scored pays.
@@ -279,8 +279,9 @@ class SecondOpinion:
         names = [ids[at] for at in order]
         asked = f"{self._utility!r} by {_print_of(model)}, {self.published!r}, {self.n_instances} of {names!r}"
         payer = ledger.within(account, question=f"{self.name}: {ledger.tag(asked)}")
+        largest = 1.0 if model is not None else max(float(self._levels(None).benefits.max()), 1e-12)  # public
         released = release(
-            lambda: self.published.values(score(self._utility, model, take(rows, order))),
+            lambda: self.published.values(score(self._utility, model, take(rows, order)) / largest),
             self.published.mechanism(self.n_instances),
             payer,
             f"scores for a {self.name}",

@@ -24,7 +24,7 @@ from skdpal.estimators.rows import validated
 from skdpal.estimators.scoring import void_if_scored
 from skdpal.privacy import events
 from skdpal.privacy.mechanisms import GaussianBlocks, release, require_ledger
-from skdpal.privacy.validation import check_finite
+from skdpal.privacy.validation import check_finite, check_real
 
 __all__ = ["DPModalityClassifier"]
 
@@ -54,6 +54,9 @@ class DPModalityClassifier(ReleasedClassifier):
         Who pays. None is allowed inside `simulation` only.
     availability : float or mapping of str to float, default=1.0
         PUBLIC guess of the share of patients who have each modality, above 0; the noisy counts correct it.
+    correlation : float, default=0.25
+        PUBLIC, from 0 to 1: how far modalities repeat each other within a class. With 0 they are taken as independent, which is too
+        sure of itself (docs/modalities.md); with 1 they are averaged.
     prior_weight, class_prior
         As in `DPPrototypeClassifier`.
 
@@ -101,6 +104,7 @@ class DPModalityClassifier(ReleasedClassifier):
         ledger: Any = None,
         *,
         availability: Any = 1.0,
+        correlation: float = 0.25,
         prior_weight: Any = "fitted",
         class_prior: Any = None,
     ) -> None:
@@ -110,6 +114,7 @@ class DPModalityClassifier(ReleasedClassifier):
         self.classes = classes
         self.ledger = ledger
         self.availability = availability
+        self.correlation = correlation
         self.prior_weight = prior_weight
         self.class_prior = class_prior
 
@@ -181,7 +186,8 @@ class DPModalityClassifier(ReleasedClassifier):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of shape (n_rows, n_classes), from the modalities that each row has."""
-        return self.fusion_.predict_proba(self._blocks(X))
+        blocks = self._blocks(X)
+        return self.fusion_.predict_proba(blocks)
 
     def uncertainty(self, X: Any) -> pd.DataFrame:
         """Why each row is uncertain.
@@ -190,10 +196,11 @@ class DPModalityClassifier(ReleasedClassifier):
         -------
         DataFrame of shape (n_rows, 4)
             Variance of the log-odds of the two likeliest classes, by cause, as `DPPrototypeClassifier.uncertainty` gives it, summed
-            over the modalities of each row. The sum is exact for "dp_noise", because noise is independent; the others are exact as
-            far as modalities are independent within a class, which the model takes them to be.
+            over the modalities of each row, as they are weighted. The sum is exact for "dp_noise", because noise is independent; the
+            others are what they would be if modalities were independent within a class.
         """
-        parts = pd.DataFrame(self.fusion_.log_odds_variance(self._blocks(X)))
+        blocks = self._blocks(X)
+        parts = pd.DataFrame(self.fusion_.log_odds_variance(blocks))
         parts.index = X.index if isinstance(X, pd.DataFrame) else parts.index
         return parts
 
@@ -317,21 +324,19 @@ class DPModalityClassifier(ReleasedClassifier):
             len(classes),
             prior_weight=self._prior_weight(),
             class_prior=self._class_prior(classes),
-            availability=self._availability(),
+            availability=each("availability", self.availability, self.layout_.widths, below=_MOST),
+            correlation=check_real("correlation", self.correlation, above=0.0, below=1.0, closed=True),
         )
         return self
 
     def _event(self, payer: Any, modalities: Sequence[str] | None) -> events.Modalities:
         return affordable(payer, noises_of(self.noise_multiplier, self.blocks), modalities)
 
-    def _availability(self) -> dict[str, float]:
-        """The public guess of each modality."""
-        return each("availability", self.availability, self.layout_.widths, below=_MOST)
-
     def _check_public(self, classes: Any) -> None:
         """Everything that can be wrong before a row is read."""
         self._prior_weight()
         self._class_prior(classes)
+        check_real("correlation", self.correlation, above=0.0, below=1.0, closed=True)
         each("availability", self.availability, noises_of(self.noise_multiplier, self.blocks), below=_MOST)
         if self.prior is None:
             return

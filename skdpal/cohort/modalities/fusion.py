@@ -1,9 +1,13 @@
 """Late fusion: what each modality's releases say, put together for one patient.
 
-Everything here is post-processing of releases, public priors and public constants. Given the class, modalities count as
-independent, so that with the class fractions π, which all noisy counts tell together and which count once::
+Everything here is post-processing of releases, public priors and public constants. Class fractions π, which all noisy counts
+tell together, count once; each modality that a patient has adds what it says beyond them::
 
-    log p(y | x) = log π_y + Σ_m [log p(y | x_m) − log π_y] + const        over the modalities that the patient has
+    log p(y | x) = log π_y + w Σ_m [log p(y | x_m) − log π_y] + const        w = 1 / (1 + (M − 1) ρ)
+
+with the M modalities that the patient has. If modalities were independent within a class, w would be 1. They repeat each other
+(one tumour makes its RNA and its proteins), and for M scores of equal variance and correlation ρ within a class the best
+linear weight is the w above. ρ is a public constant.
 
 Many patients may lack a modality. How many is not read off the cohort: modality m is expected in a share a_m of the patients,
 a public guess that the sum of its noisy counts corrects. With K classes, each count having noise of variance 2 σ²::
@@ -62,11 +66,14 @@ class Fusion:
         Estimated class fractions, of all modalities together.
     availability : dict of str to float
         Estimated share of the patients who have each modality.
+    correlation : float
+        ρ, from 0 to 1.
     """
 
     posteriors: dict[str, Posterior]
     fractions: Array
     availability: dict[str, float]
+    correlation: float = 0.0
 
     def only(self, names: Sequence[str]) -> Fusion:
         """The same belief, as far as it concerns some modalities."""
@@ -76,13 +83,13 @@ class Fusion:
         """Class probabilities of patients, from unit rows of each modality; zeros are left out."""
         n_rows = len(next(iter(blocks.values())))
         log_fractions = np.log(self.fractions)
-        scores = np.tile(log_fractions, (n_rows, 1))
+        told = np.zeros((n_rows, len(log_fractions)))
         for name, posterior in self.posteriors.items():
             there = blocks[name].any(axis=1)
             if there.any():
                 found = posterior.predict_proba(blocks[name][there])
-                scores[there] += np.log(np.maximum(found, _LEAST)) - log_fractions
-        return np.exp(log_softmax(scores, axis=1))
+                told[there] += np.log(np.maximum(found, _LEAST)) - log_fractions
+        return np.exp(log_softmax(log_fractions + self._weights(blocks)[:, None] * told, axis=1))
 
     def log_odds_variance(self, blocks: Mapping[str, Array]) -> dict[str, Array]:
         """Variance of the log-odds of each row's two likeliest classes, by cause, summed over its modalities."""
@@ -93,7 +100,13 @@ class Fusion:
             parts = posterior.log_odds_variance(blocks[name][there], (first[there], second[there]))
             for cause in _CAUSES:
                 total[cause][there] += parts[cause]
-        return total
+        squares = self._weights(blocks) ** 2
+        return {cause: squares * part for cause, part in total.items()}
+
+    def _weights(self, blocks: Mapping[str, Array]) -> Array:
+        """The weight w of each patient."""
+        owned = sum(blocks[name].any(axis=1).astype(np.float64) for name in self.posteriors)
+        return 1 / (1 + np.maximum(owned - 1, 0) * self.correlation)
 
 
 def fuse(
@@ -105,6 +118,7 @@ def fuse(
     prior_weight: float | None = None,
     class_prior: Array | None = None,
     availability: Mapping[str, float],
+    correlation: float,
 ) -> Fusion:
     """Combine the releases of all cohorts with public priors.
 
@@ -119,6 +133,8 @@ def fuse(
         As in `skdpal.estimators.posterior.infer`.
     availability : mapping of str to float
         Public guess of the share of patients who have each modality.
+    correlation : float
+        As in `Fusion`.
     """
     seen = {name: [one.parts[name] for one in releases if name in one.parts] for name in layout.widths}
     shares = {name: availability_of(parts, availability[name]) for name, parts in seen.items()}
@@ -142,7 +158,7 @@ def fuse(
             public_counts=None if public is None or prior_weight is not None else public.counts,
             fractions=fractions,
         )
-    return Fusion(posteriors, fractions, shares)
+    return Fusion(posteriors, fractions, shares, correlation)
 
 
 def availability_of(releases: Sequence[Release], guess: float) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skdpal.estimators.regime import USELESS, kappa
 from skdpal.privacy.validation import check_finite, check_real
@@ -20,16 +20,19 @@ _UNKNOWN = ["dp_noise", "sampling", "transfer"]  # what a model does not know; "
 class SwitchRule:
     """The released model scores the pool as soon as it can be trusted; until then the public model does, or coins alone.
 
+    With a reference, z is how far from even the median reference row's log-odds of the two likeliest classes are, in standard deviations of
+    what the model does not know (privacy noise, few patients, a prior that may not fit). Squares of z add up as evidence does, so
+    √(z² - z²_public) is what the patients have added to the public model; without a public model it is z. Without a reference,
+    κ = √Σ(n μ)²/√d of the releases so far takes its place (`regime.kappa`).
+
     Parameters
     ----------
     confidence : float, default=1.0
-        With a reference: the released model is trusted if, for the median reference row, the log-odds of the two likeliest classes
-        are at least this many standard deviations from even. The standard deviation is that of what the model does not
-        know: privacy noise, few patients, a prior that may not fit.
+        With a reference: the released model is trusted if patients have added at least this many standard deviations.
     reference : array-like of shape (n_rows, n_features), optional
         PUBLIC rows, embedded as the pool is and out of sample.
     least_kappa : float, default=2.0
-        Without a reference: trusted if κ = √Σ(n μ)²/√d of the releases so far is at least this; see `regime.kappa`.
+        Without a reference: trusted if κ is at least this.
 
     Notes
     -----
@@ -71,30 +74,39 @@ class SwitchRule:
         -------
         `released`, `public`, or None: coins alone
         """
-        return released if self.trusts(released) else public
+        enough = self.least_kappa if self.reference is None else self.confidence
+        return released if self.measure(released, public) >= enough else public
 
-    def trusts(self, released: Any) -> bool:
-        """Whether the released model may score the pool."""
-        return self.measure(released) >= (self.least_kappa if self.reference is None else self.confidence)
+    def measure(self, released: Any, public: Any = None) -> float:
+        """What is compared with `confidence`, or without a reference with `least_kappa`.
 
-    def measure(self, released: Any) -> float:
-        """What is compared with `confidence`, or without a reference with `least_kappa`; 0 before any patient."""
+        Parameters
+        ----------
+        released, public
+            As for `choose`.
+
+        Returns
+        -------
+        float
+            0 before any patient.
+        """
         releases = [one for one in released.releases_ if one.expected_records > 0]
         if not releases:  # a held start: what answers is the public model
             return 0.0
         if self.reference is not None:
-            return float(np.median(self._confidences(released)))
+            before = 0.0 if public is None else self._certainty(public)
+            return math.sqrt(max(self._certainty(released) ** 2 - before**2, 0.0))
         return kappa(
             [float(one.expected_records) for one in releases],
             [float(one.noise_multiplier) for one in releases],
             int(released.n_features_in_),
         )
 
-    def _confidences(self, released: Any) -> NDArray[np.float64]:
-        """Distance of each reference row's log-odds from even, in standard deviations of what is not known."""
-        sure = np.sort(np.log(np.maximum(released.predict_proba(self.reference), 1e-300)), axis=1)
-        unknown = released.uncertainty(self.reference)[_UNKNOWN].sum(axis=1).to_numpy()
-        return (sure[:, -1] - sure[:, -2]) / np.sqrt(np.maximum(unknown, 1e-300))
+    def _certainty(self, model: Any) -> float:
+        """The median reference row's log-odds, in standard deviations of what is not known."""
+        sure = np.sort(np.log(np.maximum(model.predict_proba(self.reference), 1e-300)), axis=1)
+        unknown = model.uncertainty(self.reference)[_UNKNOWN].sum(axis=1).to_numpy()
+        return float(np.median((sure[:, -1] - sure[:, -2]) / np.sqrt(np.maximum(unknown, 1e-300))))
 
     def __repr__(self) -> str:
         if self.reference is None:

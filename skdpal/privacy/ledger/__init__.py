@@ -2,6 +2,7 @@
 
 from skdpal.privacy.ledger.handle import Handle, Selection
 from skdpal.privacy.ledger.ledger import PrivacyLedger
+from skdpal.privacy.ledger.shares import Shares
 from skdpal.privacy.ledger.state import Receipt
 
-__all__ = ["Handle", "PrivacyLedger", "Receipt", "Selection"]
+__all__ = ["Handle", "PrivacyLedger", "Receipt", "Selection", "Shares"]

@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -83,6 +83,32 @@ class Book:
             state.accounts.check_whole(account)
             state.filter.require(state.accounts, event, label, account, cap)
             return self._append_charge(transaction, event, label, account, alone, cap=cap, reserve=reserve, key=key)
+
+        return self._write(pay)
+
+    def charge_each(
+        self, prices: Mapping[str, Event], label: str, record_ids: Sequence[str]
+    ) -> tuple[list[Receipt], list[str]]:
+        """Several disjoint accounts pay, each its own price, all of them or none; also the account of each patient."""
+        alone = {account: self.filter().epsilon_alone(event) for account, event in prices.items()}
+
+        def pay(transaction: Transaction) -> tuple[list[Receipt], list[str]]:
+            state = self._replay(transaction)
+            owner: dict[str, str] = {}
+            for account, event in prices.items():
+                leaves = state.accounts.under(state.accounts.check(account))
+                if not owner.keys().isdisjoint(leaves):
+                    raise ValueError(f"Expected accounts without a common leaf. Found {account!r} beside another.")
+                owner |= dict.fromkeys(leaves, account)
+                state.accounts.check_whole(account)
+                state.filter.require(state.accounts, event, label, account)
+            found = self.vault.accounts_of(map(str, record_ids), _evidence(transaction, state))
+            if not owner.keys() >= set(found):
+                raise ValueError(
+                    f"Expected rows of patients of the accounts {list(prices)} only. Pass their record_ids."
+                )
+            receipts = [self._append_charge(transaction, prices[one], label, one, alone[one]) for one in prices]
+            return receipts, [owner[leaf] for leaf in found]
 
         return self._write(pay)
 

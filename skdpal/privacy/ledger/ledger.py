@@ -25,6 +25,7 @@ from skdpal.privacy.ledger.handle import Handle, Selection
 from skdpal.privacy.ledger.hospital import HospitalSide
 from skdpal.privacy.ledger.readings import Readings
 from skdpal.privacy.ledger.sealed import SealedJournal, SealedVault
+from skdpal.privacy.ledger.shares import Shares
 from skdpal.privacy.ledger.state import Receipt, State, header_of
 from skdpal.privacy.storage.database import address_of, create_file, text_of
 from skdpal.privacy.storage.journal import Journal
@@ -246,6 +247,16 @@ class PrivacyLedger(Readings, HospitalSide):
         """
         self._book.read().accounts.check(account, cap)
         return Handle(self, account, cap=cap, question=question)
+
+    def among(self, shares: Mapping[str, float]) -> Shares:
+        """A handle of several accounts, in whose releases a patient counts, and pays, the share of their account.
+
+        Parameters
+        ----------
+        shares : mapping of str to float
+            For each account a public number from 0 (excluded) to 1. Accounts have no leaf in common.
+        """
+        return Shares(self, shares)
 
     def branch(
         self,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from skdpal.privacy.events import Event
+from skdpal.privacy.ledger.shares import Shares
+from skdpal.privacy.mechanisms.sums import GaussianSum
 from skdpal.privacy.randomness import current_simulation
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def release(
     mechanism : GaussianSum, NoisyScores, LaplaceScores, GumbelTopK or RandomizedResponse
         What is done, and what it costs.
     ledger : PrivacyLedger or Handle
-        Who pays. None is allowed inside `simulation` only.
+        Who pays. None is allowed inside `simulation` only. Of `Shares`, several accounts pay for one `GaussianSum`.
     label : str
         Public words for the receipt.
     record_ids : sequence of str of length n_rows
@@ -91,6 +93,11 @@ def release(
     kept = payer.recall(mechanism.event)
     if kept is not None:
         return kept
+    if isinstance(payer, Shares):
+        if not isinstance(mechanism, GaussianSum):
+            raise TypeError(f"Expected a GaussianSum where accounts pay shares. Found {type(mechanism).__name__}.")
+        shares = payer.charge_each(mechanism.event, label, record_ids)  # before values are read
+        return mechanism.run(values(), record_ids, shares)
     payer.charge_once(mechanism.event, label, record_ids)
     return payer.remember(mechanism.event, mechanism.run(values(), record_ids))
 

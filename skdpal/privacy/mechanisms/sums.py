@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,9 +55,15 @@ class GaussianSum:
         """The price: μ = 1 / noise_multiplier."""
         return events.gaussian(self.noise_multiplier, replace_one=self.replace_one)
 
-    def run(self, contributions: NDArray[np.float64], ids: Sequence[str]) -> NDArray[np.float64]:
-        """The noisy sum. Only `release` calls this, after the charge."""
+    def run(
+        self, contributions: NDArray[np.float64], ids: Sequence[str], shares: Mapping[str, float] | None = None
+    ) -> NDArray[np.float64]:
+        """The noisy sum, after clipping each patient counted as much as they share. Only `release` calls this, after the charge."""
         patients = sum_by_patient(check_finite("contributions", contributions), ids)
         norms = np.sqrt(np.einsum("ij,ij->i", patients, patients))
         factors = np.minimum(1.0, self.clipping_norm * _MARGIN / np.maximum(norms, 1e-300))
+        if shares is not None:
+            factors = factors * np.array(
+                [shares[patient] for patient in dict.fromkeys(map(str, ids))], dtype=np.float64
+            )
         return perturb(factors @ patients, self.noise_multiplier * self.clipping_norm)

@@ -202,27 +202,27 @@ def test_a_strong_guess_is_kept_and_no_counts_are_no_error(panel):
         assert prior == pytest.approx([0.7, 0.3], abs=1e-6)
 
 
-def test_the_same_estimates_as_crowd_kit(panel):
-    """Dawid-Skene of another library, where it is installed: on exact counts of public votes."""
+def test_as_likely_as_the_estimates_of_crowd_kit(panel):
+    """Dawid-Skene of another library, where it is installed: on exact counts of public votes. It stops a little earlier."""
     aggregation = pytest.importorskip("crowdkit.aggregation")
     votes, _ = votes_of(1500, seed=2, unread=0.2)
     votes = votes[votes.notna().any(axis=1)]
     long = votes.stack().dropna().rename_axis(["task", "worker"]).rename("label").reset_index()
-    peer = aggregation.DawidSkene(n_iter=5000, tol=1e-12).fit(long)
-    guess = [reader.matrix for reader in panel.readers.values()]
+    peer = aggregation.DawidSkene(n_iter=5000, tol=0).fit(long)
+    theirs = [peer.errors_.loc[name].loc[CLASSES, CLASSES].to_numpy().T for name in panel.names]  # labels down
+    codes, guess = _cells(panel), [reader.matrix for reader in panel.readers.values()]
     weights = _rows(panel.codes(votes), panel).sum(axis=0)
-    rates, prior = estimate(_cells(panel), weights, guess, np.full(2, 0.5), [np.zeros(2)] * 3, 0.0, n_iterations=20_000)
-    for name, found in zip(panel.names, rates, strict=True):
-        theirs = peer.errors_.loc[name].loc[CLASSES, CLASSES].to_numpy()  # label given down, true class across
-        assert found == pytest.approx(theirs.T, abs=5e-3)
-    assert prior == pytest.approx(peer.priors_[CLASSES].to_numpy(), abs=5e-3)
-    mine = Panel(
-        {
-            name: pd.DataFrame(rate / rate.sum(axis=1, keepdims=True), CLASSES, CLASSES)
-            for name, rate in zip(panel.names, rates, strict=True)
-        },
-        prior / prior.sum(),
-    )
+    rates, prior = estimate(codes, weights, guess, np.full(2, 0.5), [np.zeros(2)] * 3, 0.0, n_iterations=20_000)
+
+    def likely(tables, fractions):
+        chances = [np.log(table[:, 0] / table[:, 1]) for table in tables]
+        return likelihood(np.concatenate([[np.log(fractions[0] / fractions[1])], *chances]), codes, weights)
+
+    gap = likely(rates, prior) - likely(theirs, peer.priors_[CLASSES].to_numpy())
+    assert 0 <= gap < 0.2
+    for found, expected in zip(rates, theirs, strict=True):
+        assert found == pytest.approx(expected, abs=0.02)
+    mine = Panel(dict(zip(panel.names, (pd.DataFrame(rate, CLASSES, CLASSES) for rate in rates), strict=True)), prior)
     assert (mine.labels(votes).loc[peer.labels_.index] == peer.labels_).mean() > 0.995
 
 

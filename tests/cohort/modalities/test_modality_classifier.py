@@ -170,6 +170,7 @@ def test_no_ledger_no_release():
         ({"availability": 0.0}, ValueError, "availability"),
         ({"availability": {"rna": 1.0}}, ValueError, "availability to have a number for each modality"),
         ({"availability": 1.5}, ValueError, "availability"),
+        ({"correlation": -0.1}, ValueError, "correlation"),
         ({"blocks": {"rna": 0}}, ValueError, "blocks"),
         ({"blocks": {}}, ValueError, "blocks"),
         ({"blocks": {"rna": 3}}, ValueError, "3 columns"),
@@ -257,11 +258,15 @@ def test_one_modality_is_a_prototype_classifier(acc, blocks, prior, rows):
 
 def test_fusion_multiplies_ratios_and_counts_the_class_fractions_once(fitted, rows):
     log_fractions = np.log(fitted.fusion_.fractions)
-    scores = np.tile(log_fractions, (len(rows), 1))
-    for name in ("rna", "mirna", "rppa"):
-        alone = fitted.only(name).predict_proba(rows)
-        scores += np.log(alone) - log_fractions
-    np.testing.assert_allclose(fitted.predict_proba(rows), softmax(scores, axis=1), atol=1e-9)
+    told = sum(np.log(fitted.only(name).predict_proba(rows)) - log_fractions for name in ("rna", "mirna", "rppa"))
+    owned = sum((rows.filter(regex=f"^{name}__") != 0).any(axis=1).to_numpy() for name in ("rna", "mirna", "rppa"))
+    assert set(owned) == {2, 3}
+    for rho in (0.0, 0.25, 1.0):
+        again = clone(fitted).set_params(ledger=None, correlation=rho).restore(fitted.releases_)
+        weights = 1 / (1 + (owned - 1) * rho)
+        expected = softmax(log_fractions + weights[:, None] * told, axis=1)
+        np.testing.assert_allclose(again.predict_proba(rows), expected, atol=1e-9)
+    assert fitted.correlation == 0.25
 
 
 def test_a_missing_modality_is_left_out(fitted, rows):
@@ -296,7 +301,7 @@ def test_uncertainty_is_a_sum_over_modalities(fitted, rows):
     pd.testing.assert_frame_equal(fitted.uncertainty(one), fitted.only("rna").uncertainty(rows))
     both = rows.copy()
     both.loc[:, both.columns.str.startswith("rppa__")] = 0.0
-    pair = fitted.only("rna").uncertainty(rows) + fitted.only("mirna").uncertainty(rows)
+    pair = (fitted.only("rna").uncertainty(rows) + fitted.only("mirna").uncertainty(rows)) / 1.25**2
     pd.testing.assert_frame_equal(fitted.uncertainty(both), pair)  # two classes: the pair is the same
 
 

@@ -15,8 +15,8 @@ def test_labels_of_the_same_classes_give_an_embedding_a_prior_and_a_reference(sr
     assert source.reference.shape == (46, 24)
     own = source.encoder.transform(srbct.X_public)
     model = DPPrototypeClassifier(1.0, prior=source.prior).public_model()
-    honest, seen = ((model.predict(rows) == srbct.labels_public).mean() for rows in (source.reference, own))
-    assert honest < seen == 1.0  # the reference is as hard as new rows are
+    honest, seen = (model.predict_proba(rows).max(axis=1).mean() for rows in (source.reference, own))
+    assert honest < seen - 0.02  # the reference is as uncertain as new rows are
     np.testing.assert_allclose(source.centre, own.mean(axis=0))
 
 
