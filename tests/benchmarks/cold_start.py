@@ -34,11 +34,8 @@ COMMAND = "SKDPAL_DATA=FOLDER python -m tests.benchmarks.cold_start"
 BUDGET = PrivacyBudget(2.0, 1e-5)
 START, EACH, ROUNDS = 10, 3, 2
 SHIFT_NOISE = 5.0
-FIRST, N_SPLITS, N_SIDE = (
-    2000,
-    250,
-    100,
-)  # splits: of the main arms, and of the others; defaults (confidence 1, 6 dimensions) were chosen on splits 0 to 14
+FIRST = 2000  # defaults (confidence 1, 6 dimensions) were chosen on splits 0 to 14
+N_SPLITS, N_SIDE = 200, 60  # of the main arms, and of the others
 N_RESAMPLES = 4000
 # the questions of tests/benchmarks/cohorts on expression data: clinical columns cannot be scaled without public data
 POOLS = {name: 8 if name == "golub" else protocol.pool for name, protocol in PROTOCOLS.items() if name != "metabric"}

@@ -23,7 +23,6 @@ from skdpal.cohort.warm_start import warm_start
 from skdpal.estimators import DPShift, PublicEncoder
 from skdpal.privacy import calibrate, epsilon_of, events
 from skdpal.privacy.accounts import POOL
-from skdpal.privacy.ledger.book import Book
 from skdpal.privacy.randomness import simulation
 from skdpal.query.utilities import PerPatient
 
@@ -99,7 +98,7 @@ def world_of(run):
     return world
 
 
-START_RUNS, AGAIN_RUNS, LATE_RUNS, FREE_RUNS, TURNED_RUNS = 200, 250, 1500, 150, 150
+START_RUNS, AGAIN_RUNS, LATE_RUNS, FREE_RUNS, TURNED_RUNS = 200, 250, 1500, 250, 150
 
 
 def test_the_budget_is_divided_exactly():
@@ -128,30 +127,33 @@ def test_a_shift_that_nobody_pays_for_is_found(monkeypatch):
     assert found.beats(mu=MU), str(found)
 
 
-def charge_the_pool_after_the_split(patch):
-    """The start is moved first; then the pool pays for a shift that the start is in."""
+def the_pool_pays_after_the_split(patch):
+    """The start is moved first; then everybody's shift is measured, and the pool is charged."""
     everything_for_training(patch)
-    patch.setattr(DPShift, "_check_ledger", lambda *arguments: None)
 
     def late(ledger, source):
         ledger.split(POOL, into="cohort/start", members=list(IDS[list(START)]))
-        return ledger.within(POOL)
+        ledger.charge(events.gaussian(1 / MU_SHIFT), "shift of the whole cohort", POOL)
 
     patch.setattr(warm_start, "_asking", late)
 
 
-def test_the_ledger_refuses_to_let_the_pool_pay_for_the_start(monkeypatch):
-    charge_the_pool_after_the_split(monkeypatch)
-    with simulation(0), pytest.raises(ValueError, match="patients of account 'cohort/pool' only"):
-        study(True)
-
-
 @pytest.mark.slow
-def test_if_it_did_the_start_would_pay_too_little(monkeypatch):
-    charge_the_pool_after_the_split(monkeypatch)
-    monkeypatch.setattr(Book, "_check_members", lambda *arguments: None)
+def test_a_shift_charged_to_the_pool_after_the_split_is_found(monkeypatch):
+    the_pool_pays_after_the_split(monkeypatch)
     found = attack(world_of(lambda present: study(present, rounds=0)), LATE_RUNS, threshold=0.0, confidence=SURE)
     assert found.beats(mu=MU), str(found)
+
+
+def test_the_ledger_refuses_to_let_the_pool_pay_for_the_start(monkeypatch):
+    def late(ledger, source):
+        ledger.split(POOL, into="cohort/start", members=list(IDS[list(START)]))
+        return ledger.within(POOL)
+
+    monkeypatch.setattr(warm_start, "_asking", late)
+    monkeypatch.setattr(DPShift, "_check_ledger", lambda *arguments: None)  # which refuses it even earlier
+    with simulation(0), pytest.raises(ValueError, match="patients of account 'cohort/pool' only"):
+        study(True)
 
 
 FITS = 6

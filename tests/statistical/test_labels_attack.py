@@ -235,11 +235,11 @@ def labelled(label_of):
 
 def histogram(runs=300):
     """The canary's pattern among twenty others', at μ = 1."""
-    panel = confusions(3)
-    others = pd.DataFrame(np.array(["a", "b"])[VOTES[1:]], columns=panel.names, index=names(19))
+    panel = confusions(2)
+    others = pd.DataFrame(np.array(["a", "b"])[VOTES[1:, :2]], columns=panel.names, index=names(19))
     worlds = [
         pd.concat([others, pd.DataFrame([row], columns=panel.names, index=["canary"])])
-        for row in (["a"] * 3, [None] * 3)
+        for row in (["a"] * 2, [None] * 2)
     ]
     sums = [_rows(panel.codes(votes), panel).sum(axis=0) for votes in worlds]
     statistic = likelihood_ratio(*sums, 1.0)
@@ -271,7 +271,7 @@ def counts_by_reader(runs=150):
 # a noisy label inside, in many releases
 
 
-def reused(redrawn, n_releases=5, noise=0.5, runs=1_000):
+def reused(redrawn, n_releases=9, noise=0.5, runs=1_000):
     """One patient's one-hot noisy label in several sums, seen along the line on which labels differ; √2 lies between them."""
     epsilon = 1.0
     claim = label_epsilon(epsilon, noise, n_releases)

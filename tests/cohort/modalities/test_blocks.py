@@ -250,3 +250,10 @@ def test_budgets_become_caps_and_noise():
     )
     with pytest.raises(ValueError, match="no|none"):
         ModalityBlocks({"rna": "rna:"}).noise_multipliers(DELTA)
+
+
+@pytest.mark.parametrize("how", ["pandas", "default"])
+def test_set_output_keeps_names_and_patients(acc, blocks, how):
+    rows = ModalityBlocks(GROUPS).set_output(transform=how).fit(acc.data.iloc[:26], acc.target.iloc[:26])
+    pd.testing.assert_frame_equal(rows.transform(acc.data), blocks.transform(acc.data))
+    pd.testing.assert_frame_equal(rows.fit_transform(acc.data), blocks.transform(acc.data))

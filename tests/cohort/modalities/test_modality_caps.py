@@ -319,3 +319,15 @@ def test_none_is_stated_of_a_ledger_that_is_void():
 def test_other_ledgers_are_refused():
     with pytest.raises(ValueError, match="gdp"):
         modality_guarantees(PrivacyLedger(PrivacyBudget(2.0, DELTA), filter="renyi"))
+
+
+def test_a_frozen_schedule_says_which_modalities_come_when():
+    """A planned ledger has no caps: leaving one out must be in the schedule, and follows no data."""
+    whole = model_of(None).privacy_event()
+    less = model_of(None).privacy_event(modalities=["meth"])
+    ledger = PrivacyLedger(PrivacyBudget(8.0, DELTA), filter="planned", schedule=[whole, less])
+    model = model_of(ledger).fit(X, Y, record_ids=IDS)
+    with pytest.raises(BudgetExhausted, match="not the next step"):
+        model.partial_fit(X, Y, record_ids=IDS)
+    model.partial_fit(X, Y, record_ids=IDS, modalities=["meth"])
+    assert [list(cohort.parts) for cohort in model.releases_] == [["rna", "meth"], ["meth"]]

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 
 from skdpal import BudgetExhausted, DPPrototypeClassifier, PrivacyBudget, PrivacyLeakWarning, PrivacyLedger
 from skdpal.cohort import DPModalityClassifier, ModalityBlocks, ModalityPrior
@@ -19,6 +20,7 @@ from skdpal.cohort.modalities.fusion import SPREAD, ModalityRelease, availabilit
 from skdpal.datasets import load_miniacc
 from skdpal.estimators.posterior import Release
 from skdpal.estimators.regime import WeakSignalWarning
+from skdpal.model_selection import price_of
 from skdpal.privacy import epsilon_of, events
 from skdpal.privacy.randomness import simulation
 
@@ -408,3 +410,15 @@ def test_no_realised_count_is_used():
     releases = [ModalityRelease({name: noisy_counts(5.0, 1.0, 9.0) for name in ("rna", "meth")})]
     model = DPModalityClassifier(1.0, {"rna": 1, "meth": 1}, classes=CLASSES).restore(releases)
     assert model.fusion_.availability["rna"] == availability_of([noisy_counts(5.0, 1.0, 9.0)], 1.0)
+
+
+def test_it_runs_in_a_pipeline_from_the_tables(acc, blocks, prior):
+    """Patients keep their names on the way, so that the ledger knows them."""
+    ledger = PrivacyLedger(PrivacyBudget(2.0, DELTA))
+    pipeline = clone(make_pipeline(blocks, DPModalityClassifier(2.0, blocks, prior, ledger=ledger)))
+    assert price_of(pipeline, acc.data).culprit == ""
+    pipeline.fit(acc.data.iloc[26:], acc.target.iloc[26:])
+    assert ledger.accounts_of(["TCGA-OR-A5JV"]) == ["cohort/pool"]
+    assert pipeline.predict_proba(acc.data.iloc[26:]).shape == (52, 2)
+    with pytest.raises(BudgetExhausted):
+        pipeline.fit(acc.data.iloc[26:], acc.target.iloc[26:], dpmodalityclassifier__modalities=["rna"])

@@ -1,7 +1,6 @@
 """The blocks of docs/modalities.md run as they stand, one after the other."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,7 @@ def test_the_blocks_run_and_say_what_the_page_says(capsys):
         assert rna == "0.00" or f"| {rna} |" in table
 
 
-@pytest.mark.skipif(find_spec("mudata") is None, reason="the extra omics is not installed")
-def test_the_blocks_on_mudata_run(capsys):
+def test_the_blocks_on_mudata_run(omics_packages, capsys):
     names = run(SECOND)
     assert names["told"]["status"] == "valid"
     assert not names["told"]["may_leave"]
