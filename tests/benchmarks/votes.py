@@ -3,8 +3,8 @@
 python -m tests.benchmarks.votes           # 400 made-up cohorts; writes docs/benchmarks/votes.csv
 python -m tests.benchmarks.votes --quick   # 20, writes nothing
 
-Three readers, three classes. Each reader's error rates are drawn around 77% right, the public guess says 77% for all. Label
-accuracy on the same patients; "exact" is Dawid-Skene without noise, which is no release at all, with the same shrinkage.
+Three readers, three classes. The public guess says 77% right for all; each reader's error rates are drawn around that
+("differ"), or are just that ("as guessed"). Label accuracy on the same patients; "exact" is Dawid-Skene without noise, which is no release at all, with the same shrinkage.
 """
 
 from __future__ import annotations
@@ -35,12 +35,17 @@ def table(rates: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rates, CLASSES, CLASSES)
 
 
-def cohort(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, Panel]:
+def guessed() -> np.ndarray:
+    return (1 - RIGHT) / 2 + (RIGHT - (1 - RIGHT) / 2) * np.eye(3)
+
+
+def cohort(n: int, seed: int, differ: bool) -> tuple[pd.DataFrame, np.ndarray, Panel]:
     """Votes, true classes, and the true error rates."""
     random = np.random.default_rng(seed)
     fractions = random.dirichlet(np.full(3, 4.0))
     y = random.choice(3, n, p=fractions)
-    rates = {name: 0.35 * random.dirichlet(np.full(3, 0.5), size=3) + 0.65 * np.eye(3) for name in READERS}
+    drawn = {name: 0.35 * random.dirichlet(np.full(3, 0.5), size=3) + 0.65 * np.eye(3) for name in READERS}
+    rates = drawn if differ else dict.fromkeys(READERS, guessed())
     votes = {name: [CLASSES[random.choice(3, p=rate[code])] for code in y] for name, rate in rates.items()}
     frame = pd.DataFrame(votes, index=[f"p{at}" for at in range(n)])
     return frame, np.array(CLASSES)[y], Panel({name: table(rate) for name, rate in rates.items()}, fractions)
@@ -63,11 +68,10 @@ def noisy_steps(votes: pd.DataFrame, guess: Panel, mu: float, seed: int) -> Pane
     return panel
 
 
-def run(n: int, seed: int) -> dict[str, float]:
+def run(n: int, seed: int, differ: bool) -> dict[str, float]:
     """Label accuracy of all methods on one cohort."""
-    votes, y, truth = cohort(n, seed)
-    uniform = (1 - RIGHT) / 2 + (RIGHT - (1 - RIGHT) / 2) * np.eye(3)
-    guess = Panel({name: table(uniform) for name in READERS})
+    votes, y, truth = cohort(n, seed, differ)
+    guess = Panel({name: table(guessed()) for name in READERS})
 
     def right(panel: Panel) -> float:
         return float((panel.labels(votes) == y).mean())
@@ -89,11 +93,12 @@ def main() -> None:
     quick = "--quick" in sys.argv
     warnings.simplefilter("ignore")
     rows = []
-    for n in (50, 200):
-        found = pd.DataFrame([run(n, seed) for seed in range(20 if quick else 400)])
+    for differ, n in ((True, 50), (True, 200), (False, 50), (False, 200)):
+        found = pd.DataFrame([run(n, seed, differ) for seed in range(20 if quick else 400)])
         gains = found.sub(found["public guess"], axis=0)
         rows += [
-            {"n": n, "method": name, "n_cohorts": len(found), "accuracy": found[name].mean(), "se": found[name].sem()}
+            {"readers": "differ" if differ else "as guessed", "n": n, "method": name}
+            | {"n_cohorts": len(found), "accuracy": found[name].mean(), "se": found[name].sem()}
             | {"gain": gains[name].mean(), "gain_se": gains[name].sem()}
             for name in found
         ]

