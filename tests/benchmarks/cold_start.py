@@ -34,7 +34,7 @@ COMMAND = "SKDPAL_DATA=FOLDER python -m tests.benchmarks.cold_start"
 BUDGET = PrivacyBudget(2.0, 1e-5)
 START, EACH, ROUNDS = 10, 3, 2
 SHIFT_NOISE = 5.0
-FIRST = 2000  # defaults (confidence 1, 6 dimensions) were chosen on splits 0 to 14
+FIRST = 2000  # confidence 1 and 6 dimensions were chosen on splits 0 to 14
 N_SPLITS, N_SIDE = 200, 60  # of the main arms, and of the others
 N_RESAMPLES = 4000
 # the questions of tests/benchmarks/cohorts on expression data: clinical columns cannot be scaled without public data
@@ -79,14 +79,12 @@ ARMS = {
     "WarmStart with shift": Arm("same", shift=True),
 }
 MAIN = (ARTICLE, FULL, NO_SWITCH)
-SHOWN = [
-    ARTICLE,
-    "unlabelled public data: WarmStart",
-    "public embedding, no prior: uncertainty from 10 labels",
-    NO_SWITCH,
-    FULL,
-    TRUSTED,
-]
+COLOURS = {
+    ARTICLE: "#b3261e",
+    FULL: "#0b5d8a",
+    TRUSTED: "#2e7d4f",
+    PUBLIC: "#777777",
+}  # of what the figure shows by question
 
 
 def run(name: str, seed: int) -> list[dict[str, Any]]:
@@ -265,45 +263,35 @@ def _rates(parts: list[pd.DataFrame], rivals: list[pd.DataFrame]) -> dict[str, f
     return found
 
 
-def draw(table: pd.DataFrame, rows: pd.DataFrame, path: Path) -> None:
-    """Left how many studies fail to start, right accuracy release by release."""
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """How many studies fail to start: left the mean over the questions, right question by question."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained", width_ratios=(1.15, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained", width_ratios=(1, 0.85))
     part = table[table["cohort"] == "mean"].iloc[::-1]
-    colours = [
-        "#0b5d8a" if name.startswith(FULL) else "#b3261e" if name == ARTICLE else "#999999" for name in part["method"]
-    ]
+    colours = [COLOURS.get(name, "#5aa9c7" if name.startswith(FULL) else "#999999") for name in part["method"]]
     left.barh(part["method"], 100 * part["fails"], color=colours)
     spread = 100 * np.array([part["fails"] - part["low"], part["high"] - part["fails"]])
     left.errorbar(100 * part["fails"], np.arange(len(part)), xerr=spread, fmt="none", ecolor="#333333", lw=1)
-    left.set(xlabel="studies that fail to start, % (95%)", title="Mean over eight questions", xlim=(0, 100))
+    left.set_title(f"Mean over {len(POOLS)} questions")
     left.tick_params(axis="y", labelsize=8)
-    own = rows.groupby(["method", "cohort"])[[f"after {number}" for number in range(ROUNDS + 1)]].mean()
-    for name, line in zip(SHOWN, ("-", "--", ":", "-.", "-", "--"), strict=True):
-        values = own.loc[name].mean(axis=0)
-        colour = "#b3261e" if name == ARTICLE else "#0b5d8a" if name.startswith(FULL) else "#777777"
-        right.plot(range(ROUNDS + 1), values, line, marker="o", ms=4, color=colour, label=name)
-    for column, words in (("public", PUBLIC), ("majority", "commonest class")):
-        right.axhline(
-            rows.groupby("cohort")[column].mean().mean(),
-            color="#444444",
-            lw=1,
-            ls=":" if column == "public" else "-",
-            label=words,
-        )
-    right.set(
-        xticks=range(ROUNDS + 1), xticklabels=["start", "round 1", "round 2"], ylabel="accuracy, mean over cohorts"
-    )
-    right.legend(fontsize=7, frameon=False, loc="center right")
-    right.set_title("After each release")
+    names = list(POOLS)[::-1]
+    for offset, (method, colour) in zip((0.27, 0.09, -0.09, -0.27), COLOURS.items(), strict=True):
+        own = table[table["method"] == method].set_index("cohort").loc[names]
+        places = np.arange(len(names)) + offset
+        right.hlines(places, 100 * own["low"], 100 * own["high"], colors=colour, lw=1.5)
+        right.scatter(100 * own["fails"], places, color=colour, s=24, label=method, zorder=3)
+    right.set_yticks(np.arange(len(names)), [load_cohort(name).name for name in names], fontsize=8)
+    right.set_title("By question")
+    right.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.12), ncols=2)
     for axis in (left, right):
+        axis.set(xlabel="studies that fail to start, % (95%)", xlim=(-1, 101))
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(
-        f"Cold start at ε = 2: 10 labels, then two rounds of 3; {int(part['n_splits'].max())} splits of each question"
+        f"Cold start at ε = 2: 10 labels, then two rounds of 3; {N_SPLITS} splits of each question ({N_SIDE} for side arms)"
     )
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -327,7 +315,7 @@ def main() -> None:
     print(table[table["cohort"] == "mean"].round(3).to_string(index=False))
     if not quick:
         (DOCS / "cold_start.csv").write_text(f"# {COMMAND}\n{table.round(4).to_csv(index=False)}", encoding="utf-8")
-        draw(table, rows, DOCS / "cold_start.png")
+        draw(table, DOCS / "cold_start.png")
 
 
 if __name__ == "__main__":

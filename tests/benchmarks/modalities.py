@@ -184,18 +184,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     for axis, (target, words) in zip(axes, TARGETS.items(), strict=True):
         part = table[table["target"] == target]
         private = part[np.isfinite(part["epsilon"])]
+        ends = {}
         for name in NAMES:
             own = private[private["method"] == f"{name} alone"]
             axis.plot(own["epsilon"], own["accuracy"], color="#b9b9b9", lw=1)
-            axis.annotate(
-                name,
-                (own["epsilon"].iloc[-1], own["accuracy"].iloc[-1]),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                size=8,
-                color="#777777",
-            )
+            ends[name] = float(own["accuracy"].iloc[-1])
         for method, (label, colour, line) in shown.items():
             own = private[private["method"] == method]
             axis.errorbar(
@@ -219,6 +212,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axis.set_title(words, size=10)
         axis.set_xlabel("ε of the patient")
         axis.spines[["top", "right"]].set_visible(False)
+        low, high = axis.get_ylim()
+        height = -np.inf  # of the label below
+        for name, end in sorted(ends.items(), key=lambda item: item[1]):
+            height = max(end, height + 0.045 * (high - low))
+            axis.text(4.3, height, name, va="center", size=8, color="#777777")
     axes[0].set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)

@@ -1,9 +1,9 @@
 """Several hospitals with ceilings of their own: one release in which they share, one each, the strictest for all, or alone.
 
-Run ``SKDPAL_DATA=FOLDER python -m tests.benchmarks.sites``; it writes docs/benchmarks/sites.csv. In each split public rows are declared, and a third of
-each site's other patients judge. All spend their ceilings, end to end: every
-patient of a site has the ε of its column, whichever way is compared; "all at the highest" breaks the promise to the others and
-is there to see what the lower ceilings cost.
+Run ``SKDPAL_DATA=FOLDER python -m tests.benchmarks.sites``; it writes docs/benchmarks/sites.csv. In each split public rows are
+declared, and a third of each site's other patients judge. All spend their ceilings, end to end: every patient of a site has the
+ε of its column, whichever way is compared. "all at the highest" breaks the promise to the others, and is there to see what the
+lower ceilings cost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from tests.benchmarks.cohorts.methods import noise_of
 OUT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "sites.csv"
 CEILINGS = ((1.0, 2.0, 4.0), (4.0, 2.0, 1.0), (0.5, 1.0, 8.0))
 DELTA = 1e-5
-PUBLIC = {"bladder": 12, "fusion": 24}
+PUBLIC = {"bladder": 12, "fusion": 24, "lineage": 24}
+UNINFORMED = {"lineage"}  # public rows without labels: an encoder, and no prior
 
 
 def split(name: str, seed: int) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
@@ -61,15 +62,15 @@ def carry_out(name: str, seed: int, ceilings: tuple[float, ...]) -> Iterator[dic
     """Every way on one split."""
     cohort, public, site, judges = split(name, seed)
     learn = (site >= 0) & ~judges
-    encoder, prior = _public(cohort, public, learn.sum(), noise_of(max(ceilings)))
+    encoder, prior = _public(cohort, public, learn.sum(), noise_of(max(ceilings)), name not in UNINFORMED)
     rows, ids = encoder.transform(cohort.X), np.array([f"patient-{at}" for at in range(len(site))])
-    model = DPPrototypeClassifier(prior=prior)
+    model = DPPrototypeClassifier(prior=prior, classes=np.unique(cohort.y))
 
     def judged(way: str, fitted: Any) -> dict[str, Any]:
         chances = fitted.predict_proba(rows[judges])
         truth, found = cohort.y[judges], fitted.classes_[chances.argmax(axis=1)]
         return {
-            "cohort": cohort.name,
+            "cohort": cohort.name if prior is not None else f"{cohort.name}, no prior",
             "ceilings": "/".join(f"{one:g}" for one in ceilings),
             "n": "/".join(str(int((learn & (site == number)).sum())) for number in range(3)),
             "way": way,
@@ -87,7 +88,8 @@ def carry_out(name: str, seed: int, ceilings: tuple[float, ...]) -> Iterator[dic
         return sites.fit(model, rows[mine], cohort.y[mine], record_ids=ids[mine], how=how)
 
     own = {str(number): ceiling for number, ceiling in enumerate(ceilings)}
-    yield judged("public model alone", model.public_model())
+    if prior is not None:
+        yield judged("public model alone", model.public_model())
     for one, ceiling in own.items():
         yield judged(f"site {int(one) + 1} alone", fitted(opened({one: ceiling}), "each"))
     for how in ("strictest", "each", "shares"):
@@ -95,12 +97,12 @@ def carry_out(name: str, seed: int, ceilings: tuple[float, ...]) -> Iterator[dic
     yield judged("all at the highest", fitted(opened(dict.fromkeys(own, max(ceilings))), "strictest"))
 
 
-def _public(cohort: Any, public: np.ndarray, n: int, noise: float) -> tuple[PublicEncoder, Any]:
-    """Encoder and prior, in the dimension that the public rule recommends."""
-    X, y = cohort.X[public], cohort.y[public]
-    width = min(recommended_components(int(n), noise, n_public=len(y)), len(y) - 1, X.shape[1])
-    encoder = PublicEncoder(n_components=width, sample_scaling=cohort.sample_scaling).fit(X, y)
-    return encoder, DPPrototypeClassifier.prior_from_public(encoder.transform(X), y)
+def _public(cohort: Any, public: np.ndarray, n: int, noise: float, labelled: bool) -> tuple[PublicEncoder, Any]:
+    """Encoder, and prior if public rows have labels, in the dimension that the public rule recommends."""
+    X, y = cohort.X[public], cohort.y[public] if labelled else None
+    width = recommended_components(int(n), noise, n_public=len(X) if labelled else None)
+    encoder = PublicEncoder(n_components=min(width, len(X) - 1), sample_scaling=cohort.sample_scaling).fit(X, y)
+    return encoder, DPPrototypeClassifier.prior_from_public(encoder.transform(X), y) if labelled else None
 
 
 def table(splits: int, cohorts: tuple[str, ...]) -> pd.DataFrame:

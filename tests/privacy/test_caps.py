@@ -266,6 +266,8 @@ def test_a_used_up_part_is_left_out_and_others_go_on(kind, journal):
     assert refusal.value.spent == pytest.approx(spent)
     assert journal(ledger) == before
     assert ledger.used_up(PARTS) == ["rna"]
+    assert ledger.within(POOL).used_up(PARTS) == ["rna"]
+    assert ledger.reserve(ALONE, "more").used_up(PARTS) == []  # paid for as a whole
     ledger.charge(ALONE, "it")
     assert ledger.spent(cap="rna") == spent
 

@@ -43,6 +43,7 @@ EVENTS = {
     "best of, poisson": events.repeat_and_select(ONE_RUN, 5.0, math.inf),
     "one of": events.one_of([events.gaussian(4.0), events.noisy_scores(3.0)]),
     "composed": events.composed([events.gaussian(9.0), events.noisy_scores(6.0)], count=3),
+    "modalities": events.modalities({"rna": events.gaussian(9.0), "wes": events.noisy_scores(6.0)}),
     "nonprivate": events.nonprivate(),
 }
 
@@ -59,6 +60,7 @@ TABLE = {
     "best of, poisson":   ("refused",   "converted",   "converted",   "converted"),
     "one of":             ("exact",     "exact",       "exact",       "exact"),
     "composed":           ("exact",     "exact",       "exact",       "exact"),
+    "modalities":         ("exact",     "exact",       "exact",       "exact"),
     "nonprivate":         ("refused",   "refused",     "refused",     "refused"),
 }  # fmt: skip
 KINDS = ("gdp", "order", "curve", "planned")
@@ -183,6 +185,7 @@ DIVERGENCES = {
     "best of, poisson": lambda order: best_of_many(8.0, 5.0, math.inf, order),
     "one of": lambda order: max(gaussian_divergence(4.0, order), gaussian_divergence(3.0, order)),
     "composed": lambda order: 3 * (gaussian_divergence(9.0, order) + gaussian_divergence(6.0, order)),
+    "modalities": lambda order: gaussian_divergence(9.0, order) + gaussian_divergence(6.0, order),
 }
 MU_SQUARED = {
     "gaussian": 2 / 16,
@@ -191,6 +194,7 @@ MU_SQUARED = {
     "response": sum(norm.ppf([1 - 1 / (math.exp(0.7) + 2), math.exp(0.7) / (math.exp(0.7) + 2)])) ** 2,
     "one of": 1 / 9,
     "composed": 3 * (1 / 81 + 1 / 36),
+    "modalities": 1 / 81 + 1 / 36,
 }
 PAIRS = {
     "poisson": [(reference.poisson_gaussian(2.0, 0.25), 5)],

@@ -166,7 +166,7 @@ def test_a_thousand_members_are_moved_and_found(shared):
 
 def test_what_is_drawn_for_a_patient_is_drawn_once(shared, url):
     ids, labels = [str(at) for at in range(200)], ["red", "green"] * 100
-    mechanism = RandomizedResponse(0.5, ("red", "green"))
+    mechanism = RandomizedResponse(0.2, ("red", "green"))
     first = Kept(mechanism, shared, "histology").inside(labels, ids).tolist()
     again = PrivacyLedger.open(url)
     assert Kept(mechanism, again, "histology").inside(labels[::-1], ids).tolist() == first

@@ -146,6 +146,7 @@ def test_a_shift_that_nobody_pays_for_is_found(monkeypatch):
     assert found.beats(mu=MU), str(found)
 
 
+@SLOW
 def test_a_shift_charged_after_the_split_is_found(monkeypatch):
     """The pool pays for it, which the start has left; the books look fine."""
     everything_for_training(monkeypatch)

@@ -11,6 +11,7 @@ Verdicts on faultless code are wrong with probability 1e-6 at most; faults are m
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -194,9 +195,19 @@ PLANTED = {
 }
 
 
+SLOW = {"acceptance, even against the patient's price", "mean imputation, of a patient"}
+names_of_planted = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PLANTED]
+
+
+@lru_cache
+def honestly(name):
+    """One attack for all that is said about it."""
+    return HONEST[name].carry_out()
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_releases_tell_no_more_than_their_price(name):
-    found = HONEST[name].carry_out()
+    found = honestly(name)
     assert found.mu <= HONEST[name].claimed, str(found)
 
 
@@ -213,10 +224,10 @@ def test_the_attacks_work(name):
     most = int(binom.ppf(1 - 5e-7, case.runs, norm.sf(case.moved() / 2)))
     least = mu_lower_bound(most, most, case.runs, SURE)
     assert least > 0.1 * case.claimed
-    assert case.carry_out().mu >= least
+    assert honestly(name).mu >= least
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", names_of_planted)
 def test_a_planted_fault_tells_more_than_was_claimed(name):
     found = PLANTED[name].carry_out()
     assert found.beats(mu=PLANTED[name].claimed), str(found)

@@ -105,7 +105,7 @@ FAULTY = {
         lambda patch: None,
     ),
     "a duplicate that nobody found, by the larger of the promises": (
-        lambda: Case(world("ab", "each", ceilings=ALIKE), math.hypot(mu_of(8.0), mu_of(10.0)), mu_of(10.0), 3_000),
+        lambda: Case(world("ab", "each", ceilings=ALIKE), math.hypot(mu_of(8.0), mu_of(10.0)), mu_of(10.0), 2_500),
         lambda patch: None,
     ),
     "a share that is not applied": (lambda: Case(world("a", "shares"), MU["b"], MU["a"], 600), not_applied),
@@ -120,7 +120,7 @@ FAULTY = {
 def test_no_hospital_tells_more_than_it_promised(name):
     case = FAULTLESS[name]()
     proven = case.carry_out()
-    assert 0.4 * case.promised <= proven <= case.promised
+    assert 0.25 * case.promised <= proven <= case.promised
 
 
 @pytest.mark.parametrize("name", FAULTY)
@@ -134,7 +134,7 @@ def test_a_fault_tells_more(name, monkeypatch):
 def test_the_attacks_are_sharp(name):
     case, miss = (FAULTLESS[name](), 5e-7) if name in FAULTLESS else (FAULTY[name][0](), MISS)
     proven = case.proves([int(binom.ppf(1 - miss, case.runs, norm.sf(case.mu / 2)))] * 2)
-    assert proven >= 0.4 * case.promised if name in FAULTLESS else proven > case.promised
+    assert proven >= 0.25 * case.promised if name in FAULTLESS else proven > case.promised
 
 
 # -- the normaliser ------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ def release_votes(
 ) -> VoteHistogram:
     r"""Charge, then release how often each pattern of votes was seen, for error rates of the cohort's own readers.
 
-    First ask whether it is worth it: public error rates are free, and in a cohort of 50 they are as good unless the
-    noise is small.
+    First ask whether it is worth it: public error rates are free, and a histogram finds 1 to 3 labels more in a hundred if
+    readers differ (docs/experts.md).
 
     Parameters
     ----------

@@ -75,7 +75,8 @@ class SwitchRule:
         `released`, `public`, or None: coins alone
         """
         enough = self.least_kappa if self.reference is None else self.confidence
-        return released if self.measure(released, public) >= enough else public
+        added = self.measure(released, public)
+        return released if added > 0 and added >= enough else public
 
     def measure(self, released: Any, public: Any = None) -> float:
         """What is compared with `confidence`, or without a reference with `least_kappa`.

@@ -224,7 +224,7 @@ def modalities(events: Mapping[str, Event]) -> Modalities:
     Examples
     --------
     >>> from skdpal.privacy import epsilon_of, events
-    >>> both = events.modalities({"rna": events.gaussian(3.73), "methylation": events.gaussian(6.92)})
+    >>> both = events.modalities({"rna": events.gaussian(3.73), "methylation": events.gaussian(7.03)})
     >>> round(epsilon_of([both], delta=1e-5), 2)  # of ε = 1 and 0.5
     1.15
     """
