@@ -178,14 +178,14 @@ def draws(path, gate, answers):
 
 def test_of_processes_that_draw_at_once_one_draw_counts(durable, path):
     context = multiprocessing.get_context("spawn")
-    gate, answers = context.Barrier(3), context.Queue()
-    workers = [context.Process(target=draws, args=(path, gate, answers)) for _ in range(3)]
+    gate, answers = context.Barrier(2), context.Queue()
+    workers = [context.Process(target=draws, args=(path, gate, answers)) for _ in range(2)]
     for worker in workers:
         worker.start()
     found = [answers.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
-    assert found[0] == found[1] == found[2] == Kept(RESPONSE, durable, "histology").inside(LABELS, IDS).tolist()
+    assert found[0] == found[1] == Kept(RESPONSE, durable, "histology").inside(LABELS, IDS).tolist()
 
 
 def test_a_slower_process_gets_what_the_faster_one_kept(durable, path, monkeypatch):
@@ -239,11 +239,22 @@ def test_all_or_none_of_a_call_are_kept(durable, path, monkeypatch):
         assert connection.execute(sa.text("SELECT COUNT(*) FROM vault_answers")).scalar_one() == 0
 
 
-def test_more_patients_than_a_database_takes_at_once(ledger):
-    """PostgreSQL's limit is 65,535."""
-    many = [str(at) for at in range(70_000)]
-    first = ledger.keep("x", many, np.arange(70_000))
-    assert same(first, ledger.keep("x", many, np.zeros(70_000, dtype=int)))
+def test_more_patients_than_a_database_takes_at_once(ledger, monkeypatch):
+    """PostgreSQL takes 65,535 parameters; here seven."""
+    monkeypatch.setattr("skdpal.privacy.storage.vault._AT_ONCE", 7)
+    asked_for, execute = [], sa.Connection.execute
+
+    def counted(self, statement, *more, **options):
+        if "vault_answers" in str(statement) and "SELECT" in str(statement):
+            (names,) = statement.compile().params.values()
+            asked_for.append(len(names))
+        return execute(self, statement, *more, **options)
+
+    monkeypatch.setattr(sa.Connection, "execute", counted)
+    many = [str(at) for at in range(50)]
+    first = ledger.keep("x", many, np.arange(50))
+    assert same(first, ledger.keep("x", many, np.zeros(50, dtype=int)))
+    assert asked_for == [*[7] * 7, 1] * 2
 
 
 # -- where it may not be ---------------------------------------------------------------------------

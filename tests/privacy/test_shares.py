@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdpal.privacy import BudgetExhausted, LedgerError, PrivacyBudget, PrivacyLedger, Schedule, epsilon_of, events
@@ -119,6 +119,7 @@ def test_a_patient_counts_as_much_as_they_share():
     assert silent(0.4 * ROWS) == pytest.approx(0.4 * np.array([0.25, 0.5, 1.0, 0.25, 0.5]), abs=1e-6)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(IDS), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=6))
 def test_nobody_counts_more_however_long_or_many_their_rows_are(rows):
     """One patient's rows are summed, clipped to length 1, and then shared: in this order."""
