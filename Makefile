@@ -11,21 +11,21 @@ demo: $(READY)
 	$(BIN)/skdpal demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not benchmark" --cov=skdpal/privacy --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not benchmark" --cov=skdpal/privacy --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not benchmark" --ignore=tests/statistical --ignore=tests/report
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not benchmark" --ignore=tests/statistical --ignore=tests/report
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n 2 -m slow --timeout=3000
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout=3000
 
 # what every estimator must do, on the oldest versions that pyproject.toml allows
 test-oldest: build/oldest/.ready
-	build/oldest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_linear.py tests/estimators/test_scoring.py tests/estimators/neural/test_contract.py tests/estimators/neural/test_classifier.py tests/estimators/neural/test_encoder.py tests/estimators/public/test_contract.py tests/learner/test_learner.py tests/query tests/test_modal.py tests/modal
+	build/oldest/bin/python -m pytest -n 2 --dist worksteal -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_linear.py tests/estimators/test_scoring.py tests/estimators/neural/test_contract.py tests/estimators/neural/test_classifier.py tests/estimators/neural/test_encoder.py tests/estimators/public/test_contract.py tests/learner/test_learner.py tests/query tests/test_modal.py tests/modal
 
 # the same on pandas 3, without the extra omics
 test-newest: build/newest/.ready
-	build/newest/bin/python -m pytest -n 2 -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_ecosystem.py tests/estimators/public/test_contract.py tests/datasets tests/query tests/learner/test_learner.py tests/learner/test_worksheet.py tests/learner/test_study.py tests/cohort
+	build/newest/bin/python -m pytest -n 2 --dist worksteal -q -p no:cacheprovider -m "not slow and not benchmark" tests/estimators/test_sklearn_contract.py tests/estimators/test_ecosystem.py tests/estimators/public/test_contract.py tests/datasets tests/query tests/learner/test_learner.py tests/learner/test_worksheet.py tests/learner/test_study.py tests/cohort
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -157,7 +157,11 @@ def test_a_study_tells_no_more_than_its_charge(false_alarm):
     assert 0.15 * MU < bound <= MU  # at least so much, or the attack would not work
 
 
-FAULTS = [(half_the_noise, 250), (retraining_on_everybody, 250), (the_realised_count_as_normaliser, 150)]
+FAULTS = [
+    (half_the_noise, 250),
+    pytest.param(retraining_on_everybody, 250, marks=pytest.mark.slow),
+    (the_realised_count_as_normaliser, 150),
+]
 
 
 @pytest.mark.parametrize(("fault", "runs"), FAULTS)

@@ -44,7 +44,7 @@ class Kept:
     --------
     >>> import skdpal
     >>> from skdpal.privacy.mechanisms import Kept, RandomizedResponse, release
-    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
+    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0), filter="renyi")
     >>> histology = Kept(RandomizedResponse(1.0, ["a", "b"]), ledger, "histology")
     >>> inside = histology.inside(["a", "b"], ["ann", "bob"])  # free, and stays
     >>> released = release(lambda: ["a", "b"], histology, ledger, "labels", record_ids=["ann", "bob"])
