@@ -185,7 +185,7 @@ def test_a_reader_unknown_to_the_panel_is_named(panel):
 
 @pytest.mark.parametrize("label", ["HIV positive", "Benign", 1, "", {"HIV": 1}, ["HIV"]])
 def test_an_unknown_label_is_refused_without_quoting_it(panel, label):
-    votes = table(("benign", "benign", "benign"))
+    votes = table(("benign", "benign", "benign")).astype(object)
     votes.at["p0", "Ben"] = label
     with pytest.raises(ValueError, match="every vote of reader 'Ben' to be one of") as error:
         panel.posterior(votes)
