@@ -48,13 +48,13 @@ def write_predictions(
     model : DP classifier or Pipeline
         Fitted: released with differential privacy. Of a `Pipeline` the steps before must be frozen or stateless.
     rows : DataFrame or ndarray of shape (n_rows, n_features)
-        What `model` predicts from, such as ``encoder.transform(rows_of(data))``. A DataFrame is matched to `obs_names` by
-        its index, and who is not in it gets no prediction; an array has one row for each of `obs_names`, in order.
+        What `model` predicts from, such as ``encoder.transform(rows_of(data))``. A DataFrame is matched to `obs_names`
+        by its index, and who is not in it gets no prediction; an array has one row for each of `obs_names`, in order.
     about : {"patients", "public"}
-        Whose rows these are. "patients": of the cohort, the pool, or new ones. The guarantee covers the *model*. It does not cover
-        the *table of predictions*, since each of them is computed from a patient's own row: publishing it is a release
-        of that patient that no receipt pays for. The table is marked so and stays in the hospital. "public": declared
-        public; then it is as private as the model.
+        Whose rows these are. "patients": of the cohort, the pool, or new ones. The guarantee covers the *model*. It
+        does not cover the *table of predictions*, since each of them is computed from a patient's own row: publishing
+        it is a release of that patient that no receipt pays for. The table is marked so and stays in the hospital.
+        "public": declared public; then it is as private as the model.
     key : str, default="skdpal"
         Name of the entries; begin another table with another key. Entries of the same key are replaced.
     certificate : mapping, optional
@@ -73,17 +73,18 @@ def write_predictions(
                                   and versions as JSON; read it with `read_provenance`
     ============================  ==============================================================================
 
-    `status` in `.uns` is that of the certificate: "valid", "void: ...", "simulation: not private", or "no ledger: ...". `may_leave` is
-    true only of a valid certificate and public rows, and speaks of these entries, not of the rest of the file.
+    `status` in `.uns` is that of the certificate: "valid", "void: ...", "simulation: not private", or "no ledger: ...".
+    `may_leave` is true only of a valid certificate and public rows, and speaks of these entries, not of the rest of the
+    file.
 
-    Embeddings are not written: they are the patients' own data in fewer numbers, and no release. Whoever needs them, inside, for a
-    plot writes ``data.obsm["X_public"] = encoder.transform(rows_of(data))``.
+    Embeddings are not written: they are the patients' own data in fewer numbers, and no release. Whoever needs them,
+    inside, for a plot writes ``data.obsm["X_public"] = encoder.transform(rows_of(data))``.
 
     Raises
     ------
     ValueError
-        If the model is not a released DP model, if rows and `data` do not match, or if columns of somebody else would be
-        overwritten.
+        If the model is not a released DP model, if rows and `data` do not match, or if columns of somebody else would
+        be overwritten.
 
     Examples
     --------
@@ -129,8 +130,9 @@ def read_provenance(data: Any, key: str = "skdpal") -> dict[str, Any]:
     Returns
     -------
     dict
-        "status", "may_leave", "about", "in_words", "model", "fingerprint", "classes"; and if there is a certificate "epsilon", "delta",
-        "adjacency", "journal_head", ..., and "certificate", the whole of it, with "receipts" and "versions".
+        "status", "may_leave", "about", "in_words", "model", "fingerprint", "classes"; and if there is a certificate
+        "epsilon", "delta", "adjacency", "journal_head", ..., and "certificate", the whole of it, with "receipts" and
+        "versions".
     """
     entry = data.uns.get(key)
     if not isinstance(entry, Mapping) or "may_leave" not in entry:

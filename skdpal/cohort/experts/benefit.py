@@ -39,9 +39,9 @@ class SecondRead(Utility):
     Notes
     -----
     With q the probabilities of the classes before the read, from the votes and, if there is a model, from the model
-    instead of the class prior, T the reader's matrix, ℓ the label of the votes and ℓ(a) the one after the answer a:
-    the error falls by Σ_a q_ℓ(a) T_ℓ(a),a − q_ℓ. Labels are made of votes only, so that the model decides whom to ask, and never
-    what the label is.
+    instead of the class prior, T the reader's matrix, ℓ the label of the votes and ℓ(a) the one after the answer a: the
+    error falls by Σ_a q_ℓ(a) T_ℓ(a),a − q_ℓ. Labels are made of votes only, so that the model decides whom to ask, and
+    never what the label is.
 
     Rows hold coded votes first, one column a reader, and then what the model reads.
     """

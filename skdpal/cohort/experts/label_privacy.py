@@ -41,34 +41,34 @@ class LabelPrivacy:
     ledger : PrivacyLedger or Handle
         Whose vault keeps the draws, and who pays if they leave.
     mechanism : {"randomized-response", "laplace"}, default="randomized-response"
-        "randomized-response": the label is kept with probability :math:`e^\varepsilon / (e^\varepsilon + K - 1)`, else one of
-        the others. "laplace": noise of scale 2/ε on the one-hot label, then its likeliest class; at the same ε it keeps
-        fewer labels (K = 2, ε = 1: 0.62 instead of 0.73).
+        "randomized-response": the label is kept with probability :math:`e^\varepsilon / (e^\varepsilon + K - 1)`, else
+        one of the others. "laplace": noise of scale 2/ε on the one-hot label, then its likeliest class; at the same ε
+        it keeps fewer labels (K = 2, ε = 1: 0.62 instead of 0.73).
     name : str, default="labels"
         Public, such as "histology". Another name, ε, mechanism or set of classes draws anew, and two draws
         of one label add up.
     class_prior : mapping or sequence, optional
-        PUBLIC fractions of the classes, for probabilities, and for the likeliest class of "laplace". One for all patients.
-        Default: uniform. Fractions counted in the cohort are not public.
+        PUBLIC fractions of the classes, for probabilities, and for the likeliest class of "laplace". One for all
+        patients. Default: uniform. Fractions counted in the cohort are not public.
 
     Attributes
     ----------
     classes : tuple
         Sorted.
     transition : Transition
-        Chances of each noisy label, for each given one. Exact; the same for everybody; for an estimator's ``transition=``,
-        after a reader's: ``reader.transition @ privacy.transition``.
+        Chances of each noisy label, for each given one. Exact; the same for everybody; for an estimator's
+        ``transition=``, after a reader's: ``reader.transition @ privacy.transition``.
 
     Notes
     -----
-    Charged: nothing by `inside`, ε by `publish`, once. (A "gdp" ledger knows no ε but μ, and takes ε = 1 for μ = 1.2, which
-    reads as 5.6; choose ``filter="renyi"`` if labels are to leave.)
+    Charged: nothing by `inside`, ε by `publish`, once. (A "gdp" ledger knows no ε but μ, and takes ε = 1 for μ = 1.2,
+    which reads as 5.6; choose ``filter="renyi"`` if labels are to leave.)
 
     *What it adds.* A noisy label that stays inside, and enters releases of a DP estimator only, costs the patient the
     release, and not less. It adds a guarantee for the label alone, the features taken as known: `label_epsilon`, never
     above ε, for any number of releases. The condition is that the true label is used nowhere else, also not for
-    evaluation. *What it costs.* Accuracy: among four classes ε = 2 keeps 71 labels of 100. Without a wish for the guarantee on
-    the label, leave it out.
+    evaluation. *What it costs.* Accuracy: among four classes ε = 2 keeps 71 labels of 100. Without a wish for the
+    guarantee on the label, leave it out.
 
     *What must be charged.* A noisy label that leaves, or that steers anything but a charged release: `publish`. A model
     trained without noise on features and noisy labels is not private for the patients, whatever ε the labels have:
@@ -78,8 +78,9 @@ class LabelPrivacy:
     the features, and an empty slot has none: δ is the share of labels that are left out, at every ε, and a
     rare class may never be drawn.
 
-    A missing label, and a patient who is none, emits a uniform label: a label that comes later does not change the draw.
-    The inverse of the matrix must never be put into a row: rows would be longer than the sensitivity that is charged.
+    A missing label, and a patient who is none, emits a uniform label: a label that comes later does not change the
+    draw. The inverse of the matrix must never be put into a row: rows would be longer than the sensitivity that is
+    charged.
 
     References
     ----------

@@ -45,8 +45,9 @@ class Panel:
     Parameters
     ----------
     readers : mapping of str to Reader, Transition or DataFrame; or sequence of Reader
-        By name. Of each the chances of every label it may give, for every true class: PUBLIC, from the literature or from
-        other patients, or released with noise (`release_votes`). A DataFrame has the true classes down and labels across.
+        By name. Of each the chances of every label it may give, for every true class: PUBLIC, from the literature or
+        from other patients, or released with noise (`release_votes`). A DataFrame has the true classes down and labels
+        across.
     class_prior : mapping or sequence, optional
         PUBLIC fractions of the classes. Default: uniform. Fractions counted in the cohort are not public.
 
@@ -59,9 +60,9 @@ class Panel:
 
     Notes
     -----
-    Charged: nothing. The posterior of a patient depends on the own votes and on public numbers, so that labels made of it stay
-    inside like any label. One patient's votes move one label. Error rates fitted to the votes of the cohort without noise (as in
-    Dawid and Skene 1979) would move other patients' labels too: `release_votes` pays instead.
+    Charged: nothing. The posterior of a patient depends on the own votes and on public numbers, so that labels made of
+    it stay inside like any label. One patient's votes move one label. Error rates fitted to the votes of the cohort
+    without noise (as in Dawid and Skene 1979) would move other patients' labels too: `release_votes` pays instead.
 
     If labels get noise of their own, give it once for each patient, after the panel:
     ``panel.transition() @ privacy.transition``. Noise on each of R votes costs R times ε.

@@ -23,13 +23,14 @@ class Reader:
     name : str
         Public name, such as "local pathologist".
     confusion : DataFrame, array-like or Transition of shape (n_classes, n_classes) or (n_classes, n_classes + 1)
-        The chance of each label that the reader may give (across), for each true class (down); rows sum to 1. From a table of
-        counts: `Reader.from_counts`. From published agreement, a validation study, or another cohort; never from patients of
-        the study, unless noise was paid for (`release_votes`).
+        The chance of each label that the reader may give (across), for each true class (down); rows sum to 1. From a
+        table of counts: `Reader.from_counts`. From published agreement, a validation study, or another cohort; never
+        from patients of the study, unless noise was paid for (`release_votes`).
     classes : sequence, optional
         The true classes. Default: the index of a DataFrame.
     defer : label, optional
-        What the reader gives who would not decide: a column of a DataFrame, the last column of an array. It is no class.
+        What the reader gives who would not decide: a column of a DataFrame, the last column of an array. It is no
+        class.
 
     Attributes
     ----------
@@ -43,8 +44,8 @@ class Reader:
 
     Notes
     -----
-    Nothing is read here and nothing charged. A label of this reader enters a release as it stands, at the price of a label
-    that is right. The guarantee is that of patients: how often a reader errs is public, and protected by nothing.
+    Nothing is read here and nothing charged. A label of this reader enters a release as it stands, at the price of a
+    label that is right. The guarantee is that of patients: how often a reader errs is public, and protected by nothing.
 
     Examples
     --------

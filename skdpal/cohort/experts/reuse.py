@@ -45,16 +45,16 @@ def label_epsilon(
     Returns
     -------
     float
-        Exact for two labels, an upper bound for more. Never above `epsilon`, nor above what the releases alone tell of a
-        label.
+        Exact for two labels, an upper bound for more. Never above `epsilon`, nor above what the releases alone tell of
+        a label.
 
     Notes
     -----
     The true label gives the noisy label a with probability p and another one, b, with probability q, :math:`p/q =
     e^\varepsilon`; exchanged, q and p. All releases together tell the noisy labels apart as N(0, 1) and N(d, 1),
     :math:`d = \text{replace\_one} \sqrt n / \sigma` (docs/trusted_kernel.md, Lemma G), through one and the same
-    post-processing, so that the worlds are the mixtures :math:`p N(0,1) + q N(d,1)` and :math:`q N(0,1) + p N(d,1)`. Their
-    likelihood ratio is monotone, hence
+    post-processing, so that the worlds are the mixtures :math:`p N(0,1) + q N(d,1)` and :math:`q N(0,1) + p N(d,1)`.
+    Their likelihood ratio is monotone, hence
 
     .. math:: \delta(x) = (p - e^x q)\, \Phi(t) - (e^x p - q)\, \Phi(t - d), \qquad
               t = \frac{d}{2} + \frac1d \log \frac{p - e^x q}{e^x p - q}.

@@ -116,14 +116,14 @@ def release_votes(
 ) -> VoteHistogram:
     r"""Charge, then release how often each pattern of votes was seen, for error rates of the cohort's own readers.
 
-    First ask whether it is worth it: public error rates are free, and a histogram finds 1 to 3 labels more in a hundred if
-    readers differ (docs/experts.md).
+    First ask whether it is worth it: public error rates are free, and a histogram finds 1 to 3 labels more in a hundred
+    if readers differ (docs/experts.md).
 
     Parameters
     ----------
     votes : DataFrame of shape (n_patients, n_readers)
-        As for `Panel`. They must be settled: a read that was ordered because of other votes belongs here like any other, but one
-        that comes later is not counted.
+        As for `Panel`. They must be settled: a read that was ordered because of other votes belongs here like any
+        other, but one that comes later is not counted.
     panel : Panel
         PUBLIC guess of the readers' error rates, which also names readers, classes and labels.
     noise_multiplier : float
@@ -162,8 +162,8 @@ def release_votes(
     have the sensitivity √R, and every iteration another release.) The same patients trained on later pay
     :math:`\sqrt{\mu_{votes}^2 + \mu_{train}^2}`.
 
-    Refused is expectation maximisation on the patients themselves, without noise: one patient's votes move the error rates,
-    and so everybody's label.
+    Refused is expectation maximisation on the patients themselves, without noise: one patient's votes move the error
+    rates, and so everybody's label.
 
     Readers are people too, and this is about them: their error rates are released, and not protected.
 

@@ -33,8 +33,8 @@ class Modality:
     encoder : PublicEncoder, ClinicalEncoder or FrozenEstimator, optional
         Fitted, or to be fitted on public rows by `ModalityBlocks.fit`. Default: ``PublicEncoder()``.
     clipping_norm : float, default=1.0
-        Public share of the patient's length, relative to the other modalities: twice as much lets twice as much through, for
-        four times the privacy loss in this modality.
+        Public share of the patient's length, relative to the other modalities: twice as much lets twice as much
+        through, for four times the privacy loss in this modality.
     epsilon : float, optional
         Cap on what releases may tell about this modality, inside the patient's account.
     """
@@ -53,8 +53,8 @@ class Modality:
 class ModalityBlocks(TransformerMixin, BaseEstimator):
     """One row a patient, with the modalities side by side; a frozen public transformer.
 
-    The block of each modality is embedded by an encoder of its own, scaled into a ball whose radius, its clipping norm, is
-    public, and depends on nothing outside the block. Clipping norms are scaled so that their squares sum to 1: the
+    The block of each modality is embedded by an encoder of its own, scaled into a ball whose radius, its clipping norm,
+    is public, and depends on nothing outside the block. Clipping norms are scaled so that their squares sum to 1: the
     whole row has length 1 at most. A patient who lacks a modality has zeros there and is otherwise as with it.
 
     Parameters
@@ -72,9 +72,9 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
     Notes
     -----
     Nothing is charged: `fit` reads public rows, `transform` each private row by itself. Once fitted it is frozen, as
-    `PublicEncoder` is: `clone` returns it, `fit_transform` only transforms, refitting raises. There is no mean imputation, no
-    column that tells in one block what another lacks, no scaling across blocks: each of these would carry one modality, or other
-    patients, into a block that is not charged for it (docs/modalities.md).
+    `PublicEncoder` is: `clone` returns it, `fit_transform` only transforms, refitting raises. There is no mean
+    imputation, no column that tells in one block what another lacks, no scaling across blocks: each of these would
+    carry one modality, or other patients, into a block that is not charged for it (docs/modalities.md).
 
     Examples
     --------
@@ -195,8 +195,8 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame of shape (n_patients, n_columns)
-            Named after the patients and "rna__0", "rna__1", .... Each block has the length of its clipping norm (at most); zeros
-            where a patient lacks the modality.
+            Named after the patients and "rna__0", "rna__1", .... Each block has the length of its clipping norm (at
+            most); zeros where a patient lacks the modality.
         """
         encoders = self._fitted()
         tables = self._tables(X, patients)
@@ -219,8 +219,8 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            As `transform` gives, of the rows that have a label. Encoders without `out_of_sample` learnt nothing from them, or
-            embed them as they are.
+            As `transform` gives, of the rows that have a label. Encoders without `out_of_sample` learnt nothing from
+            them, or embed them as they are.
         """
         encoders = self._fitted()
         tables, labels = self._public(X, y)

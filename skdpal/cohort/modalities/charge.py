@@ -37,8 +37,8 @@ def affordable(payer: Any, noises: Mapping[str, float], modalities: Sequence[str
     noises : mapping of str to float
         Of all modalities.
     modalities : sequence of str or None
-        Exactly these. None: those whose caps are not used up; or what the payer released when it was asked the same question
-        before, whatever became of its caps since. If all are used up, all, so that the ledger refuses.
+        Exactly these. None: those whose caps are not used up; or what the payer released when it was asked the same
+        question before, whatever became of its caps since. If all are used up, all, so that the ledger refuses.
     """
     if modalities is not None:
         if not modalities or not set(modalities) <= set(noises):

@@ -34,8 +34,8 @@ _MOST = 1.0 + 1e-12  # a share of 1 is allowed
 class DPModalityClassifier(ReleasedClassifier):
     """Nearest prototypes in each modality, from one differentially private release a cohort, fused for each patient.
 
-    In each modality m that they have, a patient contributes ``[x_m, 1]/√2`` to the row of their class; where they lack it,
-    zeros, also in its count. Each modality has noise of its own, so that the statistics are separable: what a
+    In each modality m that they have, a patient contributes ``[x_m, 1]/√2`` to the row of their class; where they lack
+    it, zeros, also in its count. Each modality has noise of its own, so that the statistics are separable: what a
     patient's modality m tells is bounded by its noise alone, and the whole patient by all of them together.
 
     Parameters
@@ -55,8 +55,8 @@ class DPModalityClassifier(ReleasedClassifier):
     availability : float or mapping of str to float, default=1.0
         PUBLIC guess of the share of patients who have each modality, above 0; the noisy counts correct it.
     correlation : float, default=0.25
-        PUBLIC, from 0 to 1: how far modalities repeat each other within a class. With 0 they are taken as independent, which is too
-        sure of itself (docs/modalities.md); with 1 they are averaged.
+        PUBLIC, from 0 to 1: how far modalities repeat each other within a class. With 0 they are taken as independent,
+        which is too sure of itself (docs/modalities.md); with 1 they are averaged.
     prior_weight, class_prior
         As in `DPPrototypeClassifier`.
 
@@ -74,10 +74,10 @@ class DPModalityClassifier(ReleasedClassifier):
 
     Notes
     -----
-    Charged: `privacy_event()`, one receipt by each `fit` and `partial_fit`, for every modality, whoever has it and even if nobody
-    has. A modality whose cap (`ModalityBlocks.cap`) is used up is left out of the release while the others go on; that follows
-    from the ledger alone and is settled before a row is read. Predictions are post-processing and free.
-    An amplified round (`PrivateActiveLearner(amplified=True)`) is refused: its price is proven for one Gaussian.
+    Charged: `privacy_event()`, one receipt by each `fit` and `partial_fit`, for every modality, whoever has it and even
+    if nobody has. A modality whose cap (`ModalityBlocks.cap`) is used up is left out of the release while the others go
+    on; that follows from the ledger alone and is settled before a row is read. Predictions are post-processing and
+    free. An amplified round (`PrivateActiveLearner(amplified=True)`) is refused: its price is proven for one Gaussian.
 
     Examples
     --------
@@ -195,9 +195,10 @@ class DPModalityClassifier(ReleasedClassifier):
         Returns
         -------
         DataFrame of shape (n_rows, 4)
-            Variance of the log-odds of the two likeliest classes, by cause, as `DPPrototypeClassifier.uncertainty` gives it, summed
-            over the modalities of each row, as they are weighted. The sum is exact for "dp_noise", because noise is independent; the
-            others are what they would be if modalities were independent within a class.
+            Variance of the log-odds of the two likeliest classes, by cause, as `DPPrototypeClassifier.uncertainty`
+            gives it, summed over the modalities of each row, as they are weighted. The sum is exact for "dp_noise",
+            because noise is independent; the others are what they would be if modalities were independent within a
+            class.
         """
         blocks = self._blocks(X)
         parts = pd.DataFrame(self.fusion_.log_odds_variance(blocks))

@@ -27,27 +27,30 @@ _QUARTER = np.pi / 4
 class ClinicalEncoder(TransformerMixin, BaseEstimator):
     """Clinical columns and notes inside the unit ball; nothing is fitted.
 
-    A number becomes a point on a quarter of the unit circle, so that the lowest and the highest of its range are as far apart as two
-    levels of a category, and none of them is zero. A level becomes one of several ones. A text becomes signed counts of its
-    words in a few buckets (feature hashing, Weinberger et al. 2009), brought to length 1. What is missing is zero.
+    A number becomes a point on a quarter of the unit circle, so that the lowest and the highest of its range are as far
+    apart as two levels of a category, and none of them is zero. A level becomes one of several ones. A text becomes
+    signed counts of its words in a few buckets (feature hashing, Weinberger et al. 2009), brought to length 1. What is
+    missing is zero.
 
     Parameters
     ----------
     numeric : mapping of str to (float, float), optional
-        Columns of numbers with their PUBLIC ranges, from the protocol or the literature, never from the patients; what lies
-        outside is moved to the end.
+        Columns of numbers with their PUBLIC ranges, from the protocol or the literature, never from the patients; what
+        lies outside is moved to the end.
     categorical : mapping of str to sequence, optional
         Columns of words with their PUBLIC levels; any other value is zero, like a missing one.
     text : sequence of str, optional
         Columns of free text.
     n_text_features : int, default=32
-        Buckets for each column of text. Words that share one are confused; privacy noise grows with the root of their number.
+        Buckets for each column of text. Words that share one are confused; privacy noise grows with the root of their
+        number.
     ngrams : int, default=1
         Longest run of neighbouring words that is counted; 2 tells "no metastases" from "metastases".
     stop_words : {None, "english"}, default=None
         "english": leave out scikit-learn's list of common words (the list is public).
     weights : mapping of str to float, optional
-        PUBLIC positive weights of columns; default 1 each. A column of weight w takes part with length w/√(Σw²) at most.
+        PUBLIC positive weights of columns; default 1 each. A column of weight w takes part with length w/√(Σw²) at
+        most.
 
     Attributes
     ----------
@@ -57,9 +60,10 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Nothing is charged: each row is a fixed function of one patient. `fit` looks at the names of columns only, and the encoder
-    holds its parameters and nothing else, so that pickles and model files tell no word of a note. The rows themselves
-    are the patients' own data and stay in the hospital, like the notes: short notes can be guessed from their hashes.
+    Nothing is charged: each row is a fixed function of one patient. `fit` looks at the names of columns only, and the
+    encoder holds its parameters and nothing else, so that pickles and model files tell no word of a note. The rows
+    themselves are the patients' own data and stay in the hospital, like the notes: short notes can be guessed from
+    their hashes.
 
     With many buckets it also prepares PUBLIC notes for a `PublicEncoder`, which then learns the directions that matter
     (second example).

@@ -1,16 +1,17 @@
 """Late fusion: what each modality's releases say, put together for one patient.
 
-Everything here is post-processing of releases, public priors and public constants. Class fractions π, which all noisy counts
-tell together, count once; each modality that a patient has adds what it says beyond them::
+Everything here is post-processing of releases, public priors and public constants. Class fractions π, which all noisy
+counts tell together, count once; each modality that a patient has adds what it says beyond them::
 
     log p(y | x) = log π_y + w Σ_m [log p(y | x_m) − log π_y] + const        w = 1 / (1 + (M − 1) ρ)
 
-with the M modalities that the patient has. If modalities were independent within a class, w would be 1. They repeat each other
-(one tumour makes its RNA and its proteins), and for M scores of equal variance and correlation ρ within a class the best
-linear weight is the w above. ρ is a public constant.
+with the M modalities that the patient has. If modalities were independent within a class, w would be 1. They repeat
+each other (one tumour makes its RNA and its proteins), and for M scores of equal variance and correlation ρ within a
+class the best linear weight is the w above. ρ is a public constant.
 
-Many patients may lack a modality. How many is not read off the cohort: modality m is expected in a share a_m of the patients,
-a public guess that the sum of its noisy counts corrects. With K classes, each count having noise of variance 2 σ²::
+Many patients may lack a modality. How many is not read off the cohort: modality m is expected in a share a_m of the
+patients, a public guess that the sum of its noisy counts corrects. With K classes, each count having noise of variance
+2 σ²::
 
     a_m ~ N(guess, spread²)     √2 Σ_k count_rkm ~ N(N_r a_m, 2 K σ_rm²)     0 <= a_m <= 1
 

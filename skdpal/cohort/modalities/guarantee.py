@@ -24,7 +24,8 @@ _SLACK = 1e-6  # relative, of sums of μ² that were rounded in different order
 def patient_epsilon(budgets: Mapping[str, float], delta: float) -> float:
     """What budgets of separate modalities mean for the patient who has them all.
 
-    Each ε is turned into its μ; Gaussian releases of separate blocks together are μ-GDP with μ² = Σ μ_m² (Dong, Roth and Su 2022).
+    Each ε is turned into its μ; Gaussian releases of separate blocks together are μ-GDP with μ² = Σ μ_m² (Dong, Roth
+    and Su 2022).
 
     Parameters
     ----------
@@ -61,10 +62,11 @@ def modality_guarantees(
 ) -> pd.DataFrame:
     """For the patient, and for each modality, the ε that may be stated, or why there is none.
 
-    Two worlds: a patient's modality m is there, or it is zeros, everything else being equal. The ε of its cap holds if all releases
-    are separated by modality (`DPModalityClassifier`) and neither acceptance nor a published score reads m. Acceptance that reads m
-    decides *in which round* all other modalities of the patient are released, so that both worlds differ in two releases:
-    μ² = 2 μ_patient² − μ_m². A published score that reads m moves by up to 1: it adds (2 μ_score)².
+    Two worlds: a patient's modality m is there, or it is zeros, everything else being equal. The ε of its cap holds if
+    all releases are separated by modality (`DPModalityClassifier`) and neither acceptance nor a published score reads
+    m. Acceptance that reads m decides *in which round* all other modalities of the patient are released, so that both
+    worlds differ in two releases: μ² = 2 μ_patient² − μ_m². A published score that reads m moves by up to 1: it adds (2
+    μ_score)².
 
     Parameters
     ----------
@@ -81,13 +83,13 @@ def modality_guarantees(
     Returns
     -------
     DataFrame
-        One row for the "patient", which is the headline, and one for each modality: "cap" (ε; NaN if there is none), "epsilon" (that
-        may be stated; NaN: nothing may) and "reason".
+        One row for the "patient", which is the headline, and one for each modality: "cap" (ε; NaN if there is none),
+        "epsilon" (that may be stated; NaN: nothing may) and "reason".
 
     Notes
     -----
-    Reads the journal, which is public; nothing is charged. Modalities of one patient are related: a small ε of one says nothing
-    about what the others tell about it.
+    Reads the journal, which is public; nothing is charged. Modalities of one patient are related: a small ε of one says
+    nothing about what the others tell about it.
 
     Examples
     --------

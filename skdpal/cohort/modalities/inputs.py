@@ -35,24 +35,25 @@ def modality_tables(
 ) -> Tables:
     """One table for each modality, all with the same patients in the same order.
 
-    Patients are found by their names: the index of a DataFrame, `obs_names` of AnnData and MuData. Who lacks a modality gets a
-    row of NaN in it, as who was measured there but without any value. Columns keep their names and types.
+    Patients are found by their names: the index of a DataFrame, `obs_names` of AnnData and MuData. Who lacks a modality
+    gets a row of NaN in it, as who was measured there but without any value. Columns keep their names and types.
 
     Parameters
     ----------
     data : DataFrame, mapping of str to DataFrame or AnnData, AnnData, or MuData
         A DataFrame has all modalities side by side, or one. A mapping may have other patients in each modality.
     groups : mapping of str to (list of str, str or None), optional
-        Of each modality its columns (genes, variables): a list; or a prefix, which is taken off ("rna:" finds "rna:TP53" and
-        calls it "TP53"); or None, which means all. Columns that no group names are left out, and so are modalities. Default:
-        of a DataFrame the first of two levels of its columns; of an AnnData one modality, "X"; else all modalities.
+        Of each modality its columns (genes, variables): a list; or a prefix, which is taken off ("rna:" finds
+        "rna:TP53" and calls it "TP53"); or None, which means all. Columns that no group names are left out, and so are
+        modalities. Default: of a DataFrame the first of two levels of its columns; of an AnnData one modality, "X";
+        else all modalities.
     layer : str or mapping of str to str, optional
         Layer of AnnData to read in place of `X`, for all modalities or for some by name.
     obs : list of str or mapping of str to list of str, optional
         Columns of `obs` of an AnnData or MuData that make up a further block; a list makes "clinical".
     patients : sequence of str, optional
-        Exactly these rows, in this order, such as ``y.index``. Default: the union of all modalities in the order in which
-        patients first appear; of MuData that of `obs_names`.
+        Exactly these rows, in this order, such as ``y.index``. Default: the union of all modalities in the order in
+        which patients first appear; of MuData that of `obs_names`.
     allow_disjoint : bool, default=False
         Two modalities without a common patient are refused, because it mostly means that barcodes differ by a suffix.
         True: it is meant.
@@ -114,8 +115,8 @@ def rows_of(adata: Any, *, layer: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_obs, n_vars)
-        Dense. Its index is `obs_names`, so that a ledger knows the patients by them; the numbers "0", "1", ... that AnnData makes
-        up name nobody and become a plain 0, 1, ....
+        Dense. Its index is `obs_names`, so that a ledger knows the patients by them; the numbers "0", "1", ... that
+        AnnData makes up name nobody and become a plain 0, 1, ....
 
     Examples
     --------

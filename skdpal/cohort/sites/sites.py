@@ -30,8 +30,8 @@ HOW = ("shares", "each", "strictest")
 class Sites:
     """Hospitals that pool their patients, each with a ceiling of its own.
 
-    Every site becomes an account of the ledger, ``cohort/site-NAME``, before anything is released: then its ceiling is a
-    guarantee to its own patients, whatever the others spend. Groups of consent are sites too: ``"a/broad"`` and
+    Every site becomes an account of the ledger, ``cohort/site-NAME``, before anything is released: then its ceiling is
+    a guarantee to its own patients, whatever the others spend. Groups of consent are sites too: ``"a/broad"`` and
     ``"a/narrow"`` are two groups of hospital a.
 
     Parameters
@@ -41,8 +41,9 @@ class Sites:
     ceilings : mapping of str to float
         ε of each site, up to that of the ledger. Fixed by contract, never by what patients' data say.
     at_two_sites : {"refuse", "strictest"}, default="refuse"
-        What to do with a patient registered at two sites. "refuse": an error that names the sites; `duplicates` says who,
-        inside. "strictest": the patient belongs to the site with the lower ceiling, which keeps the promises of both.
+        What to do with a patient registered at two sites. "refuse": an error that names the sites; `duplicates` says
+        who, inside. "strictest": the patient belongs to the site with the lower ceiling, which keeps the promises of
+        both.
 
     Attributes
     ----------
@@ -167,8 +168,8 @@ class Sites:
     def shares(self, releases: int = 1) -> tuple[Shares, float]:
         """Who pays for one release of all sites, and its noise: a patient counts as much as their site can pay for.
 
-        The noise is that of the richest site. A patient of a site whose own noise would be 1/C times as large is clipped
-        to length C, and so pays for that.
+        The noise is that of the richest site. A patient of a site whose own noise would be 1/C times as large is
+        clipped to length C, and so pays for that.
         """
         noises = self._affordable(releases)
         least = min(noises.values())
@@ -192,20 +193,21 @@ class Sites:
         Parameters
         ----------
         model : DP estimator of Gaussian sums
-            Such as `DPPrototypeClassifier`, with classes or a prior; its `noise_multiplier` and `ledger` are set here. A
-            fitted one learns on.
+            Such as `DPPrototypeClassifier`, with classes or a prior; its `noise_multiplier` and `ledger` are set here.
+            A fitted one learns on.
         X, y : array-like
             Rows and labels of patients of these sites.
         record_ids : sequence, optional
             The patients.
         how : {"shares", "each", "strictest"}, default="shares"
-            "shares": one release, in which a patient counts as much as their site pays for (see `shares`). "each": a release
-            of each site with noise of its own, combined by precision. "strictest": one release in which all count
-            alike; the lowest ceiling decides.
+            "shares": one release, in which a patient counts as much as their site pays for (see `shares`). "each": a
+            release of each site with noise of its own, combined by precision. "strictest": one release in which all
+            count alike; the lowest ceiling decides.
         releases : int, default=1
             How many such fits the ceilings are to last for, from now on.
         expected_records : mapping of str to float, optional
-            The public number of patients of each site in X; after a hidden selection it must be given. Default: counted.
+            The public number of patients of each site in X; after a hidden selection it must be given. Default:
+            counted.
 
         Returns
         -------
@@ -214,8 +216,8 @@ class Sites:
 
         Notes
         -----
-        Charged: each site's account, by its own price; "shares" in one transaction, all sites or none. The normaliser is
-        the noisy weighted count and the public weighted number Σ C·n, never a realised weight.
+        Charged: each site's account, by its own price; "shares" in one transaction, all sites or none. The normaliser
+        is the noisy weighted count and the public weighted number Σ C·n, never a realised weight.
         """
         check_one_of("how", how, HOW)
         sites, ids = self._sites_of(X, record_ids)

@@ -18,8 +18,8 @@ _ROUNDING = 1e-9  # a mean of three fractions is no worse than itself
 def cold_start_failures(accuracies: Any, majority: Any, public: Any = None, *, releases: int = 3) -> pd.DataFrame:
     """Whether each study failed to start.
 
-    A study fails if the mean accuracy of its first three released models (the start's and those of rounds 1 and 2) is below the share of the
-    commonest class among those who judge, or below the public model alone. Ties are not below.
+    A study fails if the mean accuracy of its first three released models (the start's and those of rounds 1 and 2) is
+    below the share of the commonest class among those who judge, or below the public model alone. Ties are not below.
 
     Parameters
     ----------
@@ -35,12 +35,13 @@ def cold_start_failures(accuracies: Any, majority: Any, public: Any = None, *, r
     Returns
     -------
     DataFrame of shape (n_studies, 6)
-        "accuracy": mean of the first releases; "below_majority", "below_public", "fails": of that mean; "any", "every": whether one,
-        or each, of the first releases is below either bar by itself.
+        "accuracy": mean of the first releases; "below_majority", "below_public", "fails": of that mean; "any", "every":
+        whether one, or each, of the first releases is below either bar by itself.
 
     Notes
     -----
-    A pure function of numbers. Exact accuracies of private patients are an uncovered release: use it on published cohorts, in simulation.
+    A pure function of numbers. Exact accuracies of private patients are an uncovered release: use it on published
+    cohorts, in simulation.
 
     Examples
     --------

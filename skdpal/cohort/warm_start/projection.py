@@ -21,8 +21,8 @@ __all__ = ["RandomProjection"]
 class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Random directions, one for each gene, drawn from its name and a public seed.
 
-    Each row is scaled by itself, projected, and brought to length 1. Nothing is learnt, so nothing is charged, and nothing
-    has to be fitted. A gene has the same direction in every table, in any order of columns and on any platform.
+    Each row is scaled by itself, projected, and brought to length 1. Nothing is learnt, so nothing is charged, and
+    nothing has to be fitted. A gene has the same direction in every table, in any order of columns and on any platform.
 
     Parameters
     ----------
@@ -40,11 +40,12 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Notes
     -----
-    Directions are signs (Achlioptas, *J. Comput. Syst. Sci.* 66, 2003), bits of SHAKE-256 of the seed and the name. A missing gene, or a
-    cell that is NaN, counts as the mean of its own row. Columns without names are told apart by their position.
+    Directions are signs (Achlioptas, *J. Comput. Syst. Sci.* 66, 2003), bits of SHAKE-256 of the seed and the name. A
+    missing gene, or a cell that is NaN, counts as the mean of its own row. Columns without names are told apart by
+    their position.
 
-    Distances between patients are roughly kept; but what all patients have in common is kept as well, and usually is most of a
-    row. `DPShift` can take it away, at a price.
+    Distances between patients are roughly kept; but what all patients have in common is kept as well, and usually is
+    most of a row. `DPShift` can take it away, at a price.
 
     Examples
     --------

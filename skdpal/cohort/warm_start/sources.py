@@ -44,8 +44,8 @@ class PublicSource:
 
     Notes
     -----
-    Nothing is charged: patients must not be among the public rows. Look for those of your own hospital in public collections and
-    leave them out.
+    Nothing is charged: patients must not be among the public rows. Look for those of your own hospital in public
+    collections and leave them out.
 
     Examples
     --------

@@ -20,10 +20,10 @@ _UNKNOWN = ["dp_noise", "sampling", "transfer"]  # what a model does not know; "
 class SwitchRule:
     """The released model scores the pool as soon as it can be trusted; until then the public model does, or coins alone.
 
-    With a reference, z is how far from even the median reference row's log-odds of the two likeliest classes are, in standard deviations of
-    what the model does not know (privacy noise, few patients, a prior that may not fit). Squares of z add up as evidence does, so
-    √(z² - z²_public) is what the patients have added to the public model; without a public model it is z. Without a reference,
-    κ = √Σ(n μ)²/√d of the releases so far takes its place (`regime.kappa`).
+    With a reference, z is how far from even the median reference row's log-odds of the two likeliest classes are, in
+    standard deviations of what the model does not know (privacy noise, few patients, a prior that may not fit). Squares
+    of z add up as evidence does, so √(z² - z²_public) is what the patients have added to the public model; without a
+    public model it is z. Without a reference, κ = √Σ(n μ)²/√d of the releases so far takes its place (`regime.kappa`).
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ class SwitchRule:
 
     Notes
     -----
-    Charged: nothing. The rule is a pure function of the released model and of public numbers, so whoever holds the releases can compute it; acceptance
-    stays a function of one patient, of what was released, and of a coin (docs/trusted_kernel.md, Theorem C). It must
-    not be given anything else: a rule that looks at the pool, or at the exact accuracy, lets one patient move everybody's
-    selection (tests/statistical/test_cold_start_attack.py).
+    Charged: nothing. The rule is a pure function of the released model and of public numbers, so whoever holds the
+    releases can compute it; acceptance stays a function of one patient, of what was released, and of a coin
+    (docs/trusted_kernel.md, Theorem C). It must not be given anything else: a rule that looks at the pool, or at the
+    exact accuracy, lets one patient move everybody's selection (tests/statistical/test_cold_start_attack.py).
 
     For `PrivateQuery(scorer=...)`, which asks `choose` in every round and writes the answer to the ledger.
 

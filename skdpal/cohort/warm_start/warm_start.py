@@ -35,8 +35,9 @@ class WarmStart:
     classes : sequence, optional
         All labels that may occur. Needed unless the public data are labelled with them.
     shift_noise : float, optional
-        Noise multiplier of a shift correction: the mean embedding of everybody is released once, before any patient is moved to another account, and
-        what it differs from the public mean is taken away from every row; see `DPShift`. Default: none, which costs nothing.
+        Noise multiplier of a shift correction: the mean embedding of everybody is released once, before any patient is
+        moved to another account, and what it differs from the public mean is taken away from every row; see `DPShift`.
+        Default: none, which costs nothing.
     confidence : float, default=1.0
         Of the `SwitchRule`, with public rows; without any, it waits for κ >= 2.
 
@@ -55,8 +56,9 @@ class WarmStart:
 
     Notes
     -----
-    Charged: nothing by itself; `correct_shift` charges everybody ``events.gaussian(shift_noise)``, and each training release its cohort. A patient who is
-    trained on has paid sqrt(μ_shift² + μ_round²), a patient of the pool μ_shift: with `noise_multiplier` in every round, the whole budget.
+    Charged: nothing by itself; `correct_shift` charges everybody ``events.gaussian(shift_noise)``, and each training
+    release its cohort. A patient who is trained on has paid sqrt(μ_shift² + μ_round²), a patient of the pool μ_shift:
+    with `noise_multiplier` in every round, the whole budget.
 
     Order matters: the shift first, on the ledger of everybody, then the splits.
 
@@ -141,7 +143,8 @@ class WarmStart:
     ) -> Self:
         """Charge everybody, then release how far the whole cohort lies from the public data.
 
-        Once, before the first split. Asked again of the same ledger, also after a restart, the stored release comes back.
+        Once, before the first split. Asked again of the same ledger, also after a restart, the stored release comes
+        back.
 
         Parameters
         ----------
@@ -250,8 +253,9 @@ class WarmStart:
         Returns
         -------
         DataFrame
-            One row each step, and one for all together. "phase", "round"; "scorer": who looks at the pool; "released"; "labels":
-            expected number; "noise_multiplier" and "mu", its inverse; "account" that pays; "epsilon" of this release alone, at the budget's δ.
+            One row each step, and one for all together. "phase", "round"; "scorer": who looks at the pool; "released";
+            "labels": expected number; "noise_multiplier" and "mu", its inverse; "account" that pays; "epsilon" of this
+            release alone, at the budget's δ.
 
         Warns
         -----
