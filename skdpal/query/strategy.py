@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,17 @@ __all__ = ["PrivateQuery"]
 
 _MOST_REFERENCE = 1000  # rows: quantiles do not need more, and their weights go to the ledger
 _SCORERS = ("public-first", "public", "released")
+
+
+class _Asked(NamedTuple):
+    """One question: who looks at the pool, in which round, and how many labels are wanted."""
+
+    model: Any
+    who: str
+    ledger: Any
+    this: Round
+    utility: Utility
+    n_instances: int
 
 
 class PrivateQuery:
@@ -157,7 +168,7 @@ class PrivateQuery:
             learner.predict_proba(take(X_pool, [0]))  # bad columns are refused before anything is written
         who = "coins" if isinstance(utility, Random) else "released" if model is learner else "public"
         choose = self._choose_hidden if self.published is None else self._choose_published
-        return choose(model, who, ledger, this, utility, n_instances, X_pool, ids)
+        return choose(_Asked(model, who, ledger, this, utility, n_instances), X_pool, ids)
 
     def round_of(self, learner: Any) -> Round:
         """The round in which a learner would ask now."""
@@ -188,18 +199,9 @@ class PrivateQuery:
 
     # -- hidden ------------------------------------------------------------------------------
 
-    def _choose_hidden(
-        self,
-        model: Any,
-        who: str,
-        ledger: Any,
-        this: Round,
-        utility: Utility,
-        n_instances: int,
-        X_pool: Any,
-        ids: list[str],
-    ) -> NDArray[np.intp]:
+    def _choose_hidden(self, asked: _Asked, X_pool: Any, ids: list[str]) -> NDArray[np.intp]:
         """Accept one by one; the positions of the accepted who were waiting when the round began."""
+        model, who, ledger, this, utility, n_instances = asked
         if self.n_pool is None:
             self.n_pool = this.n_pool or len(set(ids)) or None  # the first pool, which the protocol fixes
         known = self.rate(this, n_instances)
@@ -274,18 +276,9 @@ class PrivateQuery:
 
     # -- published ---------------------------------------------------------------------------
 
-    def _choose_published(
-        self,
-        model: Any,
-        who: str,
-        ledger: Any,
-        this: Round,
-        utility: Utility,
-        n_instances: int,
-        X_pool: Any,
-        ids: list[str],
-    ) -> NDArray[np.intp]:
+    def _choose_published(self, asked: _Asked, X_pool: Any, ids: list[str]) -> NDArray[np.intp]:
         """The best of noisy scores, which the pool pays for once."""
+        model, who, ledger, this, utility, n_instances = asked
         if ledger.hidden_rounds:
             raise ValueError(
                 'Expected release="hidden": an earlier round of this ledger was hidden, and a published choice among those '
@@ -306,8 +299,8 @@ class PrivateQuery:
         names = [ids[position] for position in order]
         if isinstance(utility, Random):  # coins look at nobody
             return order[np.argsort(ledger.coins(f"published {this.label}", names), kind="stable")[:n_instances]]
-        asked = f"{utility!r} by {type(model).__name__}, {self.published!r}, {n_instances} of {names!r}"
-        payer = ledger.within(source, question=f"scores of {this.label}: {ledger.tag(asked)}")
+        inquiry = f"{utility!r} by {type(model).__name__}, {self.published!r}, {n_instances} of {names!r}"
+        payer = ledger.within(source, question=f"scores of {this.label}: {ledger.tag(inquiry)}")
 
         def values() -> NDArray[np.float64]:
             rows = take(X_pool, order)
