@@ -68,7 +68,7 @@ build/peers/.ready: requirements-peers.txt
 # newest versions that work together; look at the difference before you commit it
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet 'torch==2.13.0' hatchling editables -e '.[test]'
+	build/lock/bin/python -m pip install --quiet 'torch==2.13.0' hatchling editables -e '.[docs,test]'
 	build/lock/bin/python -m pip freeze --exclude-editable | sed -e 's/+cpu$$//' -e '/^skdpal/d' > requirements.lock
 
 clean:
