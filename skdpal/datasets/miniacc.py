@@ -35,18 +35,15 @@ def load_miniacc(target: str = "C1A.C1B", *, as_frame: bool = False) -> Bunch:
     Returns
     -------
     Bunch
-        data : ndarray or DataFrame of shape (n_patients, 997)
-            All modalities side by side, of the patients whose target is known; NaN where a patient lacks one.
-            Columns are named "rna:EGFR", "mirna:hsa-let-7b" and so on.
-        target : ndarray or Series of shape (n_patients,)
-        target_names : list of str
-        feature_names : list of str
-        sample_names : list of str
-        modalities : dict of DataFrame
-            For each modality, patients by features: those of all 92 patients who have it.
-        obs : DataFrame of shape (92, 29)
-            Clinical and molecular columns of all patients.
-        DESCR : str, with the citation and the licence
+        With the fields
+
+        * ``data``: ndarray or DataFrame of shape (n_patients, 997). All modalities side by side, of the patients whose
+          target is known; NaN where a patient lacks one. Columns are named "rna:EGFR", "mirna:hsa-let-7b" and so on.
+        * ``target``: ndarray or Series of shape (n_patients,); ``target_names``: list of str.
+        * ``feature_names``, ``sample_names``: list of str.
+        * ``modalities``: dict of DataFrame. For each modality, patients by features: those of all 92 patients who have it.
+        * ``obs``: DataFrame of shape (92, 29). Clinical and molecular columns of all patients.
+        * ``DESCR``: str, with the citation and the licence.
 
     Examples
     --------

@@ -4,7 +4,7 @@ Everything here is post-processing of releases, the public prior and public cons
 no patient's row, no realised count reaches this file.
 
 Model, for class k, cohort r and direction j of the public within-class covariance, whose variance there
-is w_j (docs/prototype.md derives it)::
+is w_j (docs/guide/prototype.md derives it)::
 
     mean_kj  = public_kj + shift_j + own_kj     shift_j ~ N(0, a w_j),  own_kj ~ N(0, (b + 1/public patients) w_j)
     sum_rkj  = n_rk mean_kj + N(0, n_rk w_j + 2 σ_r²)

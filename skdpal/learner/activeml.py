@@ -45,7 +45,7 @@ class PoolQuery(SingleAnnotatorPoolQueryStrategy):
     Notes
     -----
     Charged: what `strategy` charges; nothing if it is hidden. There is no `random_state`: the coins are secret. What differs from
-    scikit-activeml's own strategies, and why, is in docs/modal.md.
+    scikit-activeml's own strategies, and why, is in docs/guide/modal.md.
 
     Examples
     --------

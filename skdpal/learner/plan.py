@@ -132,7 +132,7 @@ class StudyPlan:
     def kappa(self) -> float:
         """Signal to noise of the last model, `signal` / √d; NaN if the dimension d is not known.
 
-        For r cohorts of equal size and noise it is n μ / √(d r): the κ of docs/prototype.md, and of `regime.kappa`.
+        For r cohorts of equal size and noise it is n μ / √(d r): the κ of docs/guide/prototype.md, and of `regime.kappa`.
         """
         return math.nan if self.n_components is None else self.signal / math.sqrt(self.n_components)
 
@@ -145,7 +145,7 @@ class StudyPlan:
 
     @property
     def expected_accuracy(self) -> tuple[float, float]:
-        """From where to where to expect the accuracy of the last model, see docs/planning.md; NaN if nothing is known."""
+        """From where to where to expect the accuracy of the last model, see docs/guide/planning.md; NaN if nothing is known."""
         return expected_accuracy(
             self.signal, self.n_classes, public=self.public_model, nonprivate=self.nonprivate_accuracy
         )
@@ -182,7 +182,7 @@ class StudyPlan:
         return groups.groups_frame(self)
 
     def alternatives(self) -> pd.DataFrame:
-        """The same patients and the same (ε, δ), spent in six ways; see docs/planning.md.
+        """The same patients and the same (ε, δ), spent in six ways; see docs/guide/planning.md.
 
         Returns
         -------
@@ -302,7 +302,7 @@ def plan_study(
 
     Notes
     -----
-    Nothing is charged. The noise is priced by `Schedule.epsilon`, the very sum that a planned ledger does; docs/planning.md
+    Nothing is charged. The noise is priced by `Schedule.epsilon`, the very sum that a planned ledger does; docs/guide/planning.md
     has the bounds of each mode.
 
     Examples

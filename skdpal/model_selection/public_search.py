@@ -63,7 +63,7 @@ class PublicSearchCV(MetaEstimatorMixin, BaseEstimator):
     Notes
     -----
     Charged: nothing. Patients among the public rows would be read without a charge. A noise multiplier with
-    less noise nearly always scores better: such a search shows what accuracy costs, see docs/searching.md.
+    less noise nearly always scores better: such a search shows what accuracy costs, see docs/guide/searching.md.
 
     Examples
     --------

@@ -17,7 +17,7 @@ import contextvars
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ def current_simulation() -> Simulation | None:
 
 
 @contextmanager
-def simulation(seed: int) -> Iterator[Simulation]:
+def simulation(seed: int, *, block: Callable[[int], Simulation] = Simulation) -> Iterator[Simulation]:
     """Make noise reproducible inside a block, for tests and comparisons on public data.
 
     Nothing that is computed inside is private: whoever knows the seed can subtract the noise.
@@ -70,6 +70,8 @@ def simulation(seed: int) -> Iterator[Simulation]:
     ----------
     seed : int
         0 or more.
+    block : callable, default=Simulation
+        Makes the block of the seed; `skdpal.audit` passes one that also writes down what is drawn.
 
     Yields
     ------
@@ -100,12 +102,12 @@ def simulation(seed: int) -> Iterator[Simulation]:
     warnings.warn(
         f"simulation(seed={seed}): nothing computed in this block is private.", PrivacyLeakWarning, stacklevel=3
     )
-    block = Simulation(seed)
-    reset = _CURRENT.set(block)
+    running = block(seed)
+    reset = _CURRENT.set(running)
     try:
-        yield block
+        yield running
     finally:
-        block.running = False
+        running.running = False
         _CURRENT.reset(reset)
 
 

@@ -1,4 +1,4 @@
-"""The table of docs/cold_start.md: how many studies fail to start, with and without `WarmStart`.
+"""The table of docs/guide/cold_start.md: how many studies fail to start, with and without `WarmStart`.
 
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.cold_start             # writes docs/benchmarks/cold_start.csv and the figure
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.cold_start --quick     # 5 splits of three cohorts, writes nothing

@@ -1,4 +1,4 @@
-"""The table of docs/neural.md: networks on the sarcoma tumours, at equal ε.
+"""The table of docs/guide/neural.md: networks on the sarcoma tumours, at equal ε.
 
 python -m tests.benchmarks.neural            # 40 splits, writes docs/benchmarks/neural.csv
 python -m tests.benchmarks.neural --quick    # 5 splits, writes nothing

@@ -1,4 +1,4 @@
-"""Labels that are wrong at a known rate: with and without the transition matrix in the posterior (docs/experts.md).
+"""Labels that are wrong at a known rate: with and without the transition matrix in the posterior (docs/guide/experts.md).
 
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.readers             # 100 splits; writes docs/benchmarks/readers*.csv and the figure
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.readers --quick     # 5 splits of two cohorts, writes nothing

@@ -1,4 +1,4 @@
-"""Whom to ask again: the Wilms study's local pathologist, and the central one for a fifth of the patients (docs/experts.md).
+"""Whom to ask again: the Wilms study's local pathologist, and the central one for a fifth of the patients (docs/guide/experts.md).
 
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.second_opinion           # 100 splits; writes docs/benchmarks/second_opinion.csv
 SKDPAL_DATA=FOLDER python -m tests.benchmarks.second_opinion --quick   # 5 splits of two cohorts, writes nothing

@@ -1,4 +1,4 @@
-"""Error rates of readers from the cohort's own votes: public guess, one noisy histogram, noisy M-steps (docs/experts.md).
+"""Error rates of readers from the cohort's own votes: public guess, one noisy histogram, noisy M-steps (docs/guide/experts.md).
 
 python -m tests.benchmarks.votes           # 400 made-up cohorts; writes docs/benchmarks/votes.csv
 python -m tests.benchmarks.votes --quick   # 20, writes nothing

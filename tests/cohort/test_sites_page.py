@@ -1,9 +1,9 @@
-"""The blocks of docs/sites.md run as they stand, one after the other."""
+"""The blocks of docs/guide/sites.md run as they stand, one after the other."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "sites.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "sites.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 

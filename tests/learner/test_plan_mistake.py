@@ -64,7 +64,7 @@ def test_other_loops_have_other_prices():
 
 
 def test_the_page_of_plans_opens_with_it(mistake):
-    page = (Path(__file__).parents[2] / "docs" / "planning.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "planning.md").read_text(encoding="utf-8")
     assert page.index("classic mistake") < page.index("A plan")
     assert str(mistake) in page
     row = next(line for line in page.splitlines() if line.startswith("| ε |")).replace("*", "")
@@ -72,6 +72,6 @@ def test_the_page_of_plans_opens_with_it(mistake):
 
 
 def test_the_examples_of_the_page_run():
-    page = Path(__file__).parents[2] / "docs" / "planning.md"
+    page = Path(__file__).parents[2] / "docs" / "guide" / "planning.md"
     failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert (failed, tried > 5) == (0, True)

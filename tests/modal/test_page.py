@@ -1,4 +1,4 @@
-"""The blocks of docs/modal.md run as they stand."""
+"""The blocks of docs/guide/modal.md run as they stand."""
 
 import re
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ import pytest
 import sklearn
 from sklearn.utils.fixes import parse_version
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "modal.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "modal.md"
 START, *BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 pytestmark = pytest.mark.filterwarnings("ignore:'force_all_finite' was renamed:FutureWarning")

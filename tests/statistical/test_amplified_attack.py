@@ -4,8 +4,8 @@ Two worlds: patients take part, or their slots are empty. Each patient has a cla
 nothing but public numbers, the own coin and the own class of what was released; so a study of 200 patients is 200 independent
 runs. The attacker knows the code and looks at all releases. Thresholds are fixed beforehand.
 
-Verdicts on faultless code are wrong with probability 1e-6 at most; planted faults are missed with probability 1e-3 at most
-(the tests that are named sharp compute it from exact error rates).
+Verdicts on faultless code are wrong with probability 1e-6 at most; so are the others (the tests that are named sharp sum it
+from exact error rates).
 """
 
 import math
@@ -17,7 +17,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from skdpal import DPPrototypeClassifier, PrivateActiveLearner, PrivateQuery
-from skdpal.audit import attack, epsilon_lower_bound, mu_lower_bound
+from skdpal.audit import attack
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.filters import Charge, Schedule, Split
@@ -28,9 +28,9 @@ from skdpal.privacy.randomness import perturb, simulation
 from skdpal.privacy.storage.vault import Vault
 from skdpal.query import strategy
 from skdpal.query.utilities import Utility
+from tests.statistical.sharpness import MISSED, missed
 
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate
 SLOW = pytest.mark.slow
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")  # one each, here
 
@@ -277,11 +277,9 @@ def test_a_fault_of_amplified_rounds_is_seen(monkeypatch, name):
 @pytest.mark.parametrize("name", [*AMPLIFIED_HONEST, *AMPLIFIED_FAULTS])
 def test_the_attacks_on_amplified_rounds_are_sharp(name):
     setting, _, _, rates, threshold, runs, *least = (AMPLIFIED_HONEST | AMPLIFIED_FAULTS)[name]
-    errors = binom.ppf(
-        1 - (5e-7 if least else MISS), runs, rates(threshold, setting.sigma, setting.rate, setting.rounds)
-    )
-    proven = epsilon_lower_bound(*errors.astype(int), runs, DELTA, SURE)
-    assert proven > (least[0] if least else 1) * setting.charged()
+    wrong = rates(threshold, setting.sigma, setting.rate, setting.rounds)
+    claim = (least[0] if least else 1) * setting.charged()
+    assert missed(wrong, runs, epsilon=claim, delta=DELTA) < MISSED
 
 
 def test_the_pool_pays_for_the_rounds():
@@ -379,12 +377,6 @@ def rates_in_one(scale):
     return 1.001 * (null @ said @ null), 1.001 * (own @ ~said @ null)
 
 
-def errors_of(name, miss):
-    _, plant, _, mu, runs = HELD[name]
-    rates = [norm.sf(mu / 2)] * 2 if mu else rates_in_one(SIGMA / (2 if plant is half_the_noise else 1))
-    return binom.ppf(1 - miss, runs, rates).astype(int)
-
-
 @pytest.mark.parametrize("name", HELD)
 def test_a_held_start_pays_once(monkeypatch, name):
     where, plant, statistic, _, runs = HELD[name]
@@ -396,9 +388,9 @@ def test_a_held_start_pays_once(monkeypatch, name):
 
 @pytest.mark.parametrize("name", HELD)
 def test_the_attacks_on_held_starts_are_sharp(name):
-    faultless = HELD[name][1] is nothing
-    proven = mu_lower_bound(*errors_of(name, 5e-7 if faultless else MISS), HELD[name][-1], SURE)
-    assert proven > (0.3 if faultless else 1) * MU
+    _, plant, _, mu, runs = HELD[name]
+    rates = [norm.sf(mu / 2)] * 2 if mu else rates_in_one(SIGMA / (2 if plant is half_the_noise else 1))
+    assert missed(rates, runs, mu=(0.3 if plant is nothing else 1) * MU) < MISSED
 
 
 # ---- published rounds: everybody is scored, chosen and trained on ----------------------------------------------------
@@ -484,6 +476,4 @@ def test_the_attacks_on_published_rounds_are_sharp(name):
     # with half the noise of scores the weights are not the best, and both errors those of this sum
     shift, spread = 1 / SCORES**2 + 1 / TRAINING**2, math.hypot(1 / (2 * SCORES), 1 / TRAINING)
     error = norm.sf(shift / spread / 2) if plant is half_the_noise_of_scores else norm.sf(mu / 2)
-    faultless = plant is nothing
-    most = int(binom.ppf(1 - (5e-7 if faultless else MISS), runs, error))
-    assert mu_lower_bound(most, most, runs, SURE) > (0.6 if faultless else 1) * BOTH
+    assert missed((error, error), runs, mu=(0.6 if plant is nothing else 1) * BOTH) < MISSED

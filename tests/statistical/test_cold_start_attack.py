@@ -9,7 +9,7 @@ root, start, a query whose scorer the switch names, a round. The attacker knows 
 * The patient is in the pool, and the others there are alike: whoever moves the switch moves the whole round. Faults: the rule looks at the
   pool; at exact accuracies.
 
-Verdicts on faultless code are wrong with probability 1e-6 at most; faults are missed with probability 1e-3 at most (`test_the_attacks_are_sharp`).
+Verdicts on faultless code are wrong with probability 1e-6 at most; so are the others (`test_the_attacks_are_sharp`).
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from skdpal import PrivacyBudget, PrivacyLedger, PrivateActiveLearner, PrivateQuery, WarmStart
-from skdpal.audit import attack, mu_lower_bound
+from skdpal.audit import attack
 from skdpal.cohort import PublicSource, SwitchRule
 from skdpal.cohort.warm_start import warm_start
 from skdpal.estimators import DPShift, PublicEncoder
@@ -27,9 +27,9 @@ from skdpal.privacy import calibrate, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.randomness import simulation
 from skdpal.query.utilities import PerPatient
+from tests.statistical.sharpness import MISSED, missed
 
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate
 LEAST, QUICK_LEAST = 0.05, 0.4  # of the charge; proven by the attack on faultless code
 MU = 2.5  # what a patient pays in all
 MU_SHIFT = 0.95 * MU
@@ -295,25 +295,22 @@ def test_the_switch_tells_no_more_than_was_charged(canary, confidence):
 # ---- how sharp --------------------------------------------------------------------------------------------------------
 
 
-def proven(error, runs, miss=MISS):
-    """The μ that is proven at least, but for a chance of `miss`, if both error rates are `error`."""
-    most = int(binom.ppf(1 - miss, runs, error))
-    return mu_lower_bound(most, most, runs, SURE)
-
-
 def test_the_attacks_are_sharp():
-    assert proven(norm.sf(MU / 2), START_RUNS, 5e-7) > LEAST * MU
-    assert proven(norm.sf(MU / 2), QUICK_RUNS, 5e-7) > QUICK_LEAST * MU
-    assert proven(norm.sf(np.hypot(1 / FREE_NOISE, MU) / 2), FREE_RUNS) > MU
-    assert proven(norm.sf(np.hypot(MU_SHIFT, MU) / 2), LATE_RUNS) > MU
+    def proves(error, runs, mu=MU):
+        return missed((error, error), runs, mu=mu) < MISSED
+
+    assert proves(norm.sf(MU / 2), START_RUNS, LEAST * MU)
+    assert proves(norm.sf(MU / 2), QUICK_RUNS, QUICK_LEAST * MU)
+    assert proves(norm.sf(np.hypot(1 / FREE_NOISE, MU) / 2), FREE_RUNS)
+    assert proves(norm.sf(np.hypot(MU_SHIFT, MU) / 2), LATE_RUNS)
     # the statistic weighs the shift as if it had been measured once: its mean is that of one, its noise of several
     training = np.sqrt(MU**2 - MU_SHIFT**2)
     spread = np.hypot(MU_SHIFT / np.sqrt(FITS), training)
-    assert proven(norm.sf(MU**2 / 2 / spread), AGAIN_RUNS) > MU
+    assert proves(norm.sf(MU**2 / 2 / spread), AGAIN_RUNS)
     moved = np.linalg.norm(embedded_sum(True) - embedded_sum(False)) * MU_SHIFT
-    assert proven(norm.sf(moved / 2), TURNED_RUNS) > MU
+    assert proves(norm.sf(moved / 2), TURNED_RUNS)
     # all twins or a few by coins; exact accuracy errs in one run of a hundred at most, if the noise hides the tutors' class
     few = sum(
         binom.pmf(some, TWINS, 1 / (1 + TWINS)) * norm.sf((TWINS / 2 - some) * POOL_MU) for some in range(TWINS + 1)
     )
-    assert proven(max(few, norm.sf(TWINS / 2 * POOL_MU)) + 0.01, POOL_RUNS) > POOL_MU
+    assert proves(max(few, norm.sf(TWINS / 2 * POOL_MU)) + 0.01, POOL_RUNS, POOL_MU)

@@ -8,8 +8,7 @@ choice: test_filter_attack.py. A split before the charge: test_query_attack.py.)
 The second half simulates the mechanism of Theorem C (iii) without the package, and holds it against the package's price.
 A persistent coin with re-use, coins that are known, and a threshold must be dearer than that price.
 
-Verdicts on faultless code are wrong with probability 1e-6 at most; faults are missed with probability 1e-3 at most
-(the tests that are named sharp).
+Verdicts on faultless code are wrong with probability 1e-6 at most; so are the others (the tests that are named sharp).
 """
 
 import math
@@ -18,17 +17,17 @@ from functools import lru_cache
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import binom, norm
+from scipy.stats import norm
 
 from skdpal import DPPrototypeClassifier, PrivateActiveLearner, PrivateQuery
-from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, mu_lower_bound
+from skdpal.audit import attack, likelihood_ratio
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
 from skdpal.privacy.accounts import POOL
 from skdpal.privacy.randomness import simulation
+from tests.statistical.sharpness import MISSED, missed
 
 DELTA = 1e-5
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate
 
 # ---- studies ------------------------------------------------------------------------------------------------------
 
@@ -160,10 +159,10 @@ def test_patients_who_meet_tell_more_than_was_charged(monkeypatch, rule, sigma, 
 
 @pytest.mark.parametrize(("rule", "sigma", "rounds", "runs"), PLANTED_RULES)
 def test_the_attacks_on_them_are_sharp(rule, sigma, rounds, runs):
-    """With the errors that are exceeded with probability `MISS`; the canary moves others, which acceptance never does."""
+    """The canary moves others, which acceptance never does."""
     there, gone = exact(rule, True, rounds), exact(rule, False, rounds)
-    most = int(binom.ppf(1 - MISS, runs, norm.sf(np.linalg.norm(there - gone) / sigma / 2)))
-    assert mu_lower_bound(most, most, runs, SURE) > 1 / sigma
+    error = norm.sf(np.linalg.norm(there - gone) / sigma / 2)
+    assert missed((error, error), runs, mu=1 / sigma) < MISSED
     first = [cohorts(rule, present, 1)[0] for present in (True, False)]
     assert CANARY in first[0]
     assert set(first[0]) - {CANARY} != set(first[1])
@@ -213,8 +212,8 @@ def test_hidden_rounds_tell_no_more_than_the_charge(setting):
 
 
 def test_the_attack_on_everybody_is_sharp():
-    most = int(binom.ppf(1 - 5e-7, HONEST_RUNS, norm.sf(1 / 0.2 / 2)))
-    assert mu_lower_bound(most, most, HONEST_RUNS, SURE) > LEAST / 0.2
+    error = norm.sf(1 / 0.2 / 2)
+    assert missed((error, error), HONEST_RUNS, mu=LEAST / 0.2) < MISSED
 
 
 # ---- the price of fresh secret coins ---------------------------------------------------------------------------------
@@ -358,8 +357,8 @@ def test_the_amplified_price_is_too_low_for(name):
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_attacks_on_the_amplified_price_are_sharp(name):
     kind, price, threshold = PLANTED[name]
-    errors = binom.ppf(1 - MISS, ATTACKED_RUNS, rates(kind, threshold, *price)).astype(int)
-    assert epsilon_lower_bound(*errors, ATTACKED_RUNS, DELTA, SURE) > amplified(*price)
+    wrong = rates(kind, threshold, *price)
+    assert missed(wrong, ATTACKED_RUNS, epsilon=amplified(*price), delta=DELTA) < MISSED
 
 
 # without chance

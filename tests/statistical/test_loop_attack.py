@@ -6,7 +6,13 @@ before. The attacker knows the code, the charge and the patient, and looks at al
 a statistic gives a lower bound of μ from exact bounds on both error rates (Clopper and Pearson, shared among thresholds); the
 largest is wrong with probability at most 1e-6. For the code it stays below the charge; planted faults push it above, with the
 power that `test_the_attack_is_honest_and_sharp` computes.
+
+Canaries of the start have a class each, in which nobody else ever is, and noise is independent among classes: a study with
+25 of them is 25 independent runs. A canary of the pool is alone.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,40 +25,88 @@ from skdpal.privacy.accounts import POOL
 from skdpal.privacy.identities import sum_by_patient
 from skdpal.privacy.mechanisms import GaussianSum, sums
 from skdpal.privacy.randomness import perturb, simulation
+from tests.statistical.sharpness import MISSED, missed
 
 SIGMA = 0.5
 MU = 1 / SIGMA  # the charge
 BUDGET = PrivacyBudget(epsilon_of([events.gaussian(SIGMA)], 1e-5) * (1 + 1e-6))  # one release, and no more
-WIDTH, CLASSES, ROUNDS, WANTED = 4, 3, 3, 2
-EXPECTED = 8  # public: the start that the protocol hoped for
+WIDTH, ROUNDS, WANTED = 4, 3, 2
 N_POOL = 4
+MANY = 25  # canaries in a start
 
 RNG = np.random.default_rng(0)
-ROWS = RNG.normal(size=(7, WIDTH))
+ROWS = RNG.normal(size=(7 + MANY, WIDTH))
 ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)
-LABELS = np.array([2, 0, 1, 0, 1, 0, 1])
-IDS = np.array([f"patient {number}" for number in range(7)])
-CANARY = 0  # alone in class 2, so that nobody else is in the way
-ENTRIES = np.zeros((7, CLASSES, WIDTH + 1))  # what each patient contributes, of length 1
-ENTRIES[np.arange(7), LABELS] = np.column_stack([ROWS, np.ones(7)]) / np.sqrt(2)
+LABELS = np.array([2, 0, 1, 0, 1, 0, 1, *range(3, 3 + MANY)])
+IDS = np.array([f"patient {number}" for number in range(7 + MANY)])
+CANARY, CANARIES = 0, tuple(range(7, 7 + MANY))  # of the pool, in class 2; of the start, in classes of their own
+ENTRIES = np.zeros((7 + MANY, 3 + MANY, WIDTH + 1))  # what each patient contributes, of length 1
+ENTRIES[np.arange(7 + MANY), LABELS] = np.column_stack([ROWS, np.ones(7 + MANY)]) / np.sqrt(2)
+QUEUES = (CANARY, 3, 4, 5), (3, 4, 5, 6)  # the pool with the canary, and without
 
-THRESHOLDS = {
-    "start": MU**2 * np.array([1 / 2, 1, 4 / 3]),  # half-way for half the noise, four trainings, the normaliser
-    "pool": np.array([-1.0, 0.0, 1.0]),
+
+def along(released, entry):
+    """Projections on a contribution, in units of the charged noise: a patient shifts one of them by μ² = 1 / SIGMA²."""
+    return np.tensordot(released, entry[: released.shape[2]], axes=entry.ndim) / SIGMA**2
+
+
+def attack_start(released):
+    """Each canary of the start: its release alone, and all releases together."""
+    each = np.concatenate([along(released, ENTRIES[canary]) for canary in CANARIES])
+    return np.column_stack([each[:, 0], each.sum(axis=1) / np.sqrt(1 + ROUNDS)])
+
+
+def attack_pool(released):
+    """The canary is in the pool: log-likelihood ratios for one of the rounds, and for a place in a queue."""
+    entries = ENTRIES[:, : released.shape[2]]
+    any_round = logsumexp(along(released[:, 1:], entries[CANARY]) - MU**2 / 2, axis=1, b=1 / ROUNDS)
+    with_canary, without = (entries[list(queue[:ROUNDS])] for queue in QUEUES)
+    in_turn = along(released[:, 1:] - (with_canary + without) / 2, with_canary - without)
+    return np.column_stack([any_round, in_turn])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Who is in the start and in the pool, with the canaries and without; `expected` patients in the start are public."""
+
+    present: tuple
+    absent: tuple
+    n_classes: int
+    expected: int
+    statistics: Callable
+    thresholds: np.ndarray
+    canaries: int
+
+
+OTHERS, WAITING = (1, 2), (3, 4, 5, 6)
+EXPECTED = 8  # for each three who come
+SETTINGS = {
+    "start": Setting(
+        ((*OTHERS, *CANARIES), WAITING),
+        (OTHERS, WAITING),
+        3 + MANY,
+        (2 + MANY) * EXPECTED // 3,
+        attack_start,
+        MU**2 * np.array([1 / 2, 1, 4 / 3]),  # half-way for half the noise, four trainings, the normaliser
+        MANY,
+    ),
+    "pool": Setting(
+        (OTHERS, QUEUES[0]), (OTHERS, QUEUES[1][:3]), 3, EXPECTED, attack_pool, np.array([-1.0, 0.0, 1.0]), 1
+    ),
 }
 
 
-def study(start, pool):
+def study(setting, start, pool):
     """Everything that one study releases: an array of shape (releases, classes, features + 1)."""
     ledger = PrivacyLedger(BUDGET)
     learner = PrivateActiveLearner(
-        DPPrototypeClassifier(SIGMA, classes=range(CLASSES)),
+        DPPrototypeClassifier(SIGMA, classes=range(setting.n_classes)),
         PrivateQuery(n_pool=N_POOL),
         ROWS[start],
         LABELS[start],
         ledger=ledger,
         record_ids=IDS[start],
-        expected_records=EXPECTED,
+        expected_records=setting.expected,
     )
     for _ in range(ROUNDS):
         chosen, rows = learner.query(ROWS[pool], WANTED, record_ids=IDS[pool])
@@ -60,32 +114,6 @@ def study(start, pool):
     assert len(ledger.receipts()) == 1 + ROUNDS
     assert ledger.spent() <= BUDGET.epsilon
     return np.array([np.column_stack([one.sums, one.counts]) for one in learner.estimator.releases_])
-
-
-def along(released, entry):
-    """Projections on a contribution, in units of the charged noise: a patient shifts one of them by μ² = 1 / SIGMA²."""
-    return np.tensordot(released, entry, axes=entry.ndim) / SIGMA**2
-
-
-def attack_start(released):
-    """The canary is in the start: its release alone, and all releases together."""
-    each = along(released, ENTRIES[CANARY])
-    return np.column_stack([each[:, 0], each.sum(axis=1) / np.sqrt(1 + ROUNDS)])
-
-
-def attack_pool(released):
-    """The canary is in the pool: log-likelihood ratios for one of the rounds, and for a place in a queue."""
-    any_round = logsumexp(along(released[:, 1:], ENTRIES[CANARY]) - MU**2 / 2, axis=1, b=1 / ROUNDS)
-    with_canary, without = (ENTRIES[list(queue[:ROUNDS])] for queue in QUEUES)
-    in_turn = along(released[:, 1:] - (with_canary + without) / 2, with_canary - without)
-    return np.column_stack([any_round, in_turn])
-
-
-QUEUES = (CANARY, 3, 4, 5), (3, 4, 5, 6)  # the pool with the canary, and without
-WORLDS = {
-    "start": (((0, 1, 2), (3, 4, 5, 6)), ((1, 2), (3, 4, 5, 6)), attack_start),
-    "pool": (((1, 2), QUEUES[0]), ((1, 2), QUEUES[1][:3]), attack_pool),
-}
 
 
 def upper(errors, runs, tail):
@@ -99,17 +127,19 @@ def share(false_alarm):
 
 
 def mu_bound(where, runs, false_alarm):
-    """The largest lower bound of μ that a statistic and a threshold prove, for a canary in the start or in the pool."""
-    present, absent, attack = WORLDS[where]
+    """The largest lower bound of μ that a statistic and a threshold prove, for canaries in the start or one in the pool."""
+    setting = SETTINGS[where]
+    assert runs % setting.canaries == 0
     statistics = []
-    for seed, (start, pool) in enumerate((present, absent)):
+    for seed, (start, pool) in enumerate((setting.present, setting.absent)):
         with simulation(seed):
-            released = [study(np.array(start), np.array(pool)) for _ in range(runs)]
-        statistics.append(attack(np.array(released)))
+            released = [study(setting, np.array(start), np.array(pool)) for _ in range(runs // setting.canaries)]
+        statistics.append(setting.statistics(np.array(released)))
+    assert [len(one) for one in statistics] == [runs, runs]
     proven = [
         norm.isf(upper((statistics[1] > threshold).sum(axis=0), runs, share(false_alarm)))
         - norm.ppf(upper((statistics[0] <= threshold).sum(axis=0), runs, share(false_alarm)))
-        for threshold in THRESHOLDS[where]
+        for threshold in setting.thresholds
     ]
     return np.max(proven)
 
@@ -136,7 +166,8 @@ def the_realised_count_as_normaliser(patch):
 
     def mean(mechanism, contributions, ids):
         patients = sum_by_patient(contributions, ids)
-        return perturb(patients.sum(axis=0) * EXPECTED / max(len(patients), 1), mechanism.noise_multiplier)
+        expected = SETTINGS["start"].expected
+        return perturb(patients.sum(axis=0) * expected / max(len(patients), 1), mechanism.noise_multiplier)
 
     patch.setattr(GaussianSum, "run", mean)
 
@@ -152,22 +183,19 @@ def one_a_round_in_turn(patch):
     patch.setattr(PrivateQuery, "__call__", first)
 
 
+HONEST_RUNS, FAULTY_RUNS = 400, 400
+LEAST = 0.3  # of the charge; proven by the attack on faultless code, or it would not work
+
+
 def test_a_study_tells_no_more_than_its_charge(false_alarm):
-    bound = mu_bound("start", 200, false_alarm)
-    assert 0.15 * MU < bound <= MU  # at least so much, or the attack would not work
+    bound = mu_bound("start", HONEST_RUNS, false_alarm)
+    assert LEAST * MU < bound <= MU
 
 
-FAULTS = [
-    (half_the_noise, 250),
-    pytest.param(retraining_on_everybody, 250, marks=pytest.mark.slow),
-    (the_realised_count_as_normaliser, 150),
-]
-
-
-@pytest.mark.parametrize(("fault", "runs"), FAULTS)
-def test_a_fault_tells_more_than_was_charged(monkeypatch, fault, runs, false_alarm):
+@pytest.mark.parametrize("fault", [half_the_noise, retraining_on_everybody, the_realised_count_as_normaliser])
+def test_a_fault_tells_more_than_was_charged(monkeypatch, fault, false_alarm):
     fault(monkeypatch)
-    assert mu_bound("start", runs, false_alarm) > MU
+    assert mu_bound("start", FAULTY_RUNS, false_alarm) > MU
 
 
 @pytest.mark.slow
@@ -182,24 +210,34 @@ def test_a_queue_tells_more_than_was_charged(monkeypatch, false_alarm):
     assert mu_bound("pool", 600, false_alarm) > MU
 
 
+def test_canaries_of_the_start_are_runs_of_their_own():
+    """No entry of a release holds two of them, or one and a patient of another kind."""
+    for canary in CANARIES:
+        others = [number for number in range(len(IDS)) if number != canary]
+        assert not (ENTRIES[canary] * ENTRIES[others]).any()
+
+
 def test_the_attack_is_honest_and_sharp(false_alarm):
     """For Gaussian statistics the chance of a wrong bound, and of a missed fault, can be summed exactly."""
 
-    def exceeds(runs, alarm, miss, level=MU):
-        """How often one threshold with these error rates proves more than the charge, or than a level."""
+    def exceeds(runs, alarm, miss):
+        """How often one threshold with these error rates proves more than the charge."""
         errors = np.arange(runs + 1)
         proven = norm.isf(upper(errors, runs, share(false_alarm)))
         chance = np.outer(binom.pmf(errors, runs, alarm), binom.pmf(errors, runs, miss))
-        return chance[proven[:, None] + proven > level].sum()
+        return chance[proven[:, None] + proven > MU].sum()
 
-    halfway, middle, last = THRESHOLDS["start"] / MU
-    for runs in (150, 200, 250):
+    def fails(runs, *rates, level=MU):
+        return missed(rates, runs, mu=level, confidence=1 - 2 * share(false_alarm))
+
+    halfway, middle, last = SETTINGS["start"].thresholds / MU
+    for runs in {HONEST_RUNS, FAULTY_RUNS}:
         honest = [exceeds(runs, norm.sf(at), norm.cdf(at - MU)) for at in (halfway, middle, last)]
         assert 2 * sum(honest) <= false_alarm
-    assert 1 - exceeds(200, norm.sf(halfway), norm.cdf(halfway - MU), level=0.15 * MU) <= false_alarm
-    assert exceeds(250, norm.sf(halfway / 0.5), norm.cdf((halfway - MU) / 0.5)) > 0.999
-    assert exceeds(250, norm.sf(middle), norm.cdf(middle - MU * np.sqrt(1 + ROUNDS))) > 0.999
-    assert exceeds(150, norm.sf(last), norm.cdf(last - MU * EXPECTED / 3)) > 0.999
+    assert fails(HONEST_RUNS, norm.sf(halfway), norm.cdf(halfway - MU), level=LEAST * MU) <= false_alarm
+    assert fails(FAULTY_RUNS, norm.sf(halfway / 0.5), norm.cdf((halfway - MU) / 0.5)) <= MISSED
+    assert fails(FAULTY_RUNS, norm.sf(middle), norm.cdf(middle - MU * np.sqrt(1 + ROUNDS))) <= MISSED
+    assert fails(FAULTY_RUNS, norm.sf(last), norm.cdf(last - MU * EXPECTED / 3)) <= MISSED
     moved = ENTRIES[list(QUEUES[0][:ROUNDS])] - ENTRIES[list(QUEUES[1][:ROUNDS])]
     error = norm.sf(np.linalg.norm(moved) * MU / 2)  # of each kind, half-way
-    assert exceeds(600, error, error) > 0.999
+    assert fails(600, error, error) <= MISSED

@@ -1,8 +1,8 @@
 """Attacks on the mechanisms for scores, labels and gradients, with the noise of production.
 
 Zero-out: the patient's score or label is the worst there is, or is missing. Verdicts on faultless code are wrong with
-probability 1e-6 at most. Faults are found with probability 0.999 at least: `test_the_attacks_are_sharp` computes it
-from the exact error rates of each attack. (Sums: tests/audit/test_attacks.py.)
+probability 1e-6 at most, and so are the others: `test_the_attacks_are_sharp` sums it from the exact error rates of each
+attack. (Sums: tests/audit/test_attacks.py.)
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, norm
+from scipy.stats import norm
 
 from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, mu_lower_bound, repeated
 from skdpal.estimators.neural.noise import gaussian_noise
@@ -30,10 +30,10 @@ from skdpal.privacy.mechanisms import (
     release,
 )
 from skdpal.privacy.randomness import perturb
+from tests.statistical.sharpness import MISSED, missed
 
 DELTA = 1e-5
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate, so that a fault is missed with probability 8e-4 at most
 
 
 @dataclass(frozen=True)
@@ -504,11 +504,11 @@ def test_a_rarely_visible_fault_tells_more_than_its_price(name):
 
 @pytest.mark.parametrize("name", [*FAULTLESS, *FAULTY, *SLOW])
 def test_the_attacks_are_sharp(name):
-    """More errors than these occur with a probability of `MISS`, or for faultless code 5e-7, in each world."""
-    case, miss = (FAULTLESS | FAULTY | SLOW)[name](), 5e-7 if name in FAULTLESS else MISS
-    proven = case.proves(binom.ppf(1 - miss, case.runs, case.rates).astype(int))
-    assert proven >= case.least * case.price
-    assert (proven > case.price) is (name not in FAULTLESS)
+    """They prove more than the price; of faultless code, a share of it."""
+    case = (FAULTLESS | FAULTY | SLOW)[name]()
+    claim = (case.least if name in FAULTLESS else 1.0) * case.price
+    claims = {"mu": claim} if case.mu else {"epsilon": claim, "delta": DELTA}
+    assert claim == 0 or missed(case.rates, case.runs, **claims) < MISSED
 
 
 @pytest.mark.parametrize("name", FAULTLESS)

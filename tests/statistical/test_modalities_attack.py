@@ -4,8 +4,8 @@ Two worlds: the patient is there, or the slot is empty; or the patient's "meth" 
 Whole releases of `DPModalityClassifier` are attacked with the likelihood ratio of all that leaves. Planted faults change how
 rows are made, or whom a round accepts; the classifier and its noise stay the same.
 
-Verdicts on faultless code are wrong with probability 1e-6 at most; faults are missed with probability 1e-3 at most
-(`test_the_attacks_are_sharp`, from the exact error rates of each attack).
+Verdicts on faultless code are wrong with probability 1e-6 at most; so are the others (`test_the_attacks_are_sharp`, from the
+exact error rates of each attack).
 """
 
 import math
@@ -21,9 +21,9 @@ from skdpal.audit import attack, likelihood_ratio, mu_lower_bound
 from skdpal.cohort import DPModalityClassifier, patient_epsilon
 from skdpal.privacy.accounting.gaussian import epsilon_of_mu
 from skdpal.privacy.randomness import simulation
+from tests.statistical.sharpness import MISSED, missed
 
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate
 DELTA = 1e-5
 WIDTHS = {"rna": 2, "meth": 2, "clinical": 1}
 NORM = 1 / math.sqrt(3)  # clipping norm of each
@@ -236,8 +236,8 @@ def test_a_planted_fault_tells_more_than_was_claimed(name):
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_attacks_are_sharp(name):
     case = PLANTED[name]
-    most = int(binom.ppf(1 - MISS, case.runs, norm.sf(case.moved() / 2)))
-    assert mu_lower_bound(most, most, case.runs, SURE) > case.claimed
+    error = norm.sf(case.moved() / 2)
+    assert missed((error, error), case.runs, mu=case.claimed) < MISSED
 
 
 def test_acceptance_that_reads_a_modality_costs_what_is_said():

@@ -1,8 +1,8 @@
 """Attacks on published selections: does what leaves, scores or only who was chosen, tell more than was charged?
 
 Two worlds: a patient scores the highest there is, or the slot is null. Everything runs through `PublishedSelection` and
-the door of the kernel. Verdicts on faultless code are wrong with probability 1e-6 at most; planted faults are
-found with probability 0.999 at least, which `test_the_attacks_are_sharp` computes from the exact error rates of each attack.
+the door of the kernel. Verdicts on faultless code are wrong with probability 1e-6 at most, and so are the others, which
+`test_the_attacks_are_sharp` sums from the exact error rates of each attack.
 (The mechanisms alone, with the noise of production: test_mechanism_attacks.py.)
 """
 
@@ -14,7 +14,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from scipy.stats import binom, gumbel_r, laplace, norm
+from scipy.stats import gumbel_r, laplace, norm
 
 from skdpal.audit import attack, epsilon_lower_bound, likelihood_ratio, mu_lower_bound
 from skdpal.privacy import PrivacyBudget, PrivacyLedger, epsilon_of, events
@@ -23,10 +23,10 @@ from skdpal.privacy.mechanisms import CellScores, GaussianSum, GumbelTopK, Lapla
 from skdpal.privacy.randomness import perturb, simulation
 from skdpal.query.selections.partition import PublicPartition
 from skdpal.query.selections.published import PublishedSelection
+from tests.statistical.sharpness import MISSED, missed
 
 DELTA = 1e-5
 SURE = 1 - 1e-6
-MISS = 4e-4  # of each error rate, so that a fault is missed with probability 8e-4 at most
 NOISE = 1.0  # in units of ½
 SCALE = NOISE / 2
 
@@ -62,9 +62,11 @@ class Case:
         found = attack(world, self.runs, threshold=self.threshold, confidence=SURE)
         return found, self.proves((found.false_positives, found.false_negatives))
 
-    def with_errors(self, miss):
-        """What is proven if both errors are as frequent as they are with probability `miss`."""
-        return self.proves(binom.ppf(1 - miss, self.runs, self.rates).astype(int))
+    def missed(self, share):
+        """How often less than this share of the price is proven."""
+        if isinstance(self.event, events.Gaussian):
+            return missed(self.rates, self.runs, mu=share / self.event.noise_multiplier)
+        return missed(self.rates, self.runs, epsilon=share * price_of(self.event), delta=DELTA)
 
 
 def publish(selection, scores, X=None, k=1):
@@ -322,11 +324,9 @@ def test_a_fault_tells_more_than_its_price(name):
 
 @pytest.mark.parametrize("name", [*FAULTLESS, *FAULTY])
 def test_the_attacks_are_sharp(name):
-    """More errors than these occur with a probability of `MISS`, or for faultless code 5e-7, in each world."""
+    """They prove more than the price; of faultless code, a share of it."""
     case = (FAULTLESS | FAULTY)[name]()
-    proven = case.with_errors(5e-7 if name in FAULTLESS else MISS)
-    assert proven >= case.least
-    assert (proven > 1) is (name in FAULTY)
+    assert case.missed(case.least if name in FAULTLESS else 1.0) < MISSED
 
 
 @pytest.mark.parametrize("name", FAULTLESS)
@@ -398,8 +398,7 @@ def test_a_split_before_the_charge_tells_more_than_the_ledger_says():
     found = attack(world, SPLIT_RUNS, threshold=0.0, confidence=SURE)
     assert not found.beats(mu=BOTH), str(found)
     assert found.beats(mu=1 / TRAINING), str(found)
-    most = int(binom.ppf(1 - MISS, SPLIT_RUNS, norm.sf(BOTH / 2)))
-    assert mu_lower_bound(most, most, SPLIT_RUNS, SURE) > 1 / TRAINING  # nearly always
+    assert missed((norm.sf(BOTH / 2), norm.sf(BOTH / 2)), SPLIT_RUNS, mu=1 / TRAINING) < MISSED
 
 
 def test_the_door_refuses_to_score_patients_for_an_account_that_they_have_left(untouchable):

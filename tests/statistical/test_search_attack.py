@@ -2,24 +2,25 @@
 
 Everything but the noise's source is that of production: a seeded one is quicker. (Laws of noise:
 tests/statistical/test_samplers.py; of the number of runs: tests/model_selection/test_repeats.py.) Verdicts on faultless
-code are wrong with probability 1e-6 at most; `test_the_attacks_are_sharp` computes how often the others are.
+code are wrong with probability 1e-6 at most; so are the others, which `test_the_attacks_are_sharp` sums exactly.
 """
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from skdpal.audit import attack, epsilon_lower_bound, power, repeated
+from skdpal.audit import attack, repeated
 from skdpal.model_selection import PrivateSearchCV, repeats, runs
 from skdpal.privacy import epsilon_of, events
 from skdpal.privacy.mechanisms import GaussianSum, release
 from skdpal.privacy.mechanisms import sums as mechanism_of_sums
 from skdpal.privacy.randomness import perturb, simulation
+from tests.statistical.sharpness import MISSED, missed
 
 DELTA, SURE = 1e-5, 1 - 1e-6
 SIGMA, MEAN, RUNS = 8.0, 20.0, 250  # of repeated searches
-K, MU, ALL_RUNS, LEAST = 4, 1.0, 500, 0.05  # of searches that release everything
+K, MU, ALL_RUNS, LEAST = 4, 1.0, 560, 0.05  # of searches that release everything
 IDS = [
     "canary",
     "other",
@@ -151,14 +152,12 @@ def test_scores_that_are_drawn_again_and_averaged_are_found(monkeypatch):
 
 
 def test_the_attacks_are_sharp():
-    """Faults are found with probability 0.999 at least: by the exact error rates of each attack."""
-    assert power(2.0, MU, ALL_RUNS, confidence=SURE) > 0.999
-    assert power(MU, LEAST * MU, ALL_RUNS, confidence=SURE) > 1 - 1e-6
+    assert missed((norm.sf(1.0), norm.sf(1.0)), ALL_RUNS, mu=MU) < MISSED  # μ = 2
+    assert missed((norm.sf(MU / 2), norm.sf(MU / 2)), ALL_RUNS, mu=LEAST * MU) < MISSED
     gamma = 1 / MEAN
     never = gamma / 2 / (1 - (1 - gamma) / 2)  # only one of the two candidates was drawn
     for wrong in ((never, never), (norm.sf(1.2), norm.cdf(1.2) ** 61)):
-        most = [int(binom.ppf(1 - 4e-4, RUNS, rate)) for rate in wrong]
-        assert epsilon_lower_bound(*most, RUNS, DELTA, SURE) > PRICE
+        assert missed(wrong, RUNS, epsilon=PRICE, delta=DELTA) < MISSED
 
 
 # the number of runs, seen from outside
@@ -210,7 +209,7 @@ def test_the_best_score_alone_tells_no_more_than_the_price():
         assert not alone.beats(epsilon=SEEN_PRICE, delta=SEEN_DELTA), str(alone)
 
 
-def test_seeing_the_number_is_found_with_probability_0_999():
+def test_seeing_the_number_is_found():
     gamma, number = 1 / SEEN_MEAN, np.arange(1, 1200)[:, None]
     best, step = np.linspace(-8, 9, 3001, retstep=True)
     chance = gamma * (1 - gamma) ** (number - 1) * number * step
@@ -218,5 +217,5 @@ def test_seeing_the_number_is_found_with_probability_0_999():
     without = (chance * np.exp(norm.logpdf(best) + (number - 1) * norm.logcdf(best)))[ratio > SEEN_AT].sum()
     moved = best - SEEN_MU
     with_ = (chance * np.exp(norm.logpdf(moved) + (number - 1) * norm.logcdf(moved)))[ratio <= SEEN_AT].sum()
-    most = [int(binom.ppf(1 - 4e-4, SEEN_RUNS, min(rate, 1.0))) for rate in (without, with_)]
-    assert epsilon_lower_bound(*most, SEEN_RUNS, SEEN_DELTA, SURE) > SEEN_PRICE
+    rates = [min(rate, 1.0) for rate in (without, with_)]
+    assert missed(rates, SEEN_RUNS, epsilon=SEEN_PRICE, delta=SEEN_DELTA) < MISSED

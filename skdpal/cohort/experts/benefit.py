@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from skdpal.cohort.experts.panel import NOT_READ, Codes, Panel
-from skdpal.query.utilities import Utility
+from skdpal.query.utilities import Utility, score
 from skdpal.query.utilities.base import probabilities, take
 
 __all__ = ["BENEFITS", "SecondRead"]
@@ -65,6 +65,12 @@ class SecondRead(Utility):
     def of_rows(self, model: Any, X: Any) -> Array:
         """As `scores`."""
         return self.scores(model, X)
+
+    def relative(self, model: Any, X: Any, largest: float) -> Array:
+        """Scores to be published, in units of the largest; an empty slot, without votes and rows, counts 1/2 as in every pool."""
+        codes, rest = self._parts(X)
+        nothing = (codes == NOT_READ).all(axis=1) & pd.DataFrame(rest).isna().all(axis=1).to_numpy()
+        return np.where(nothing, 0.5, score(self, model, X) / largest)
 
     def _parts(self, X: Any) -> tuple[Codes, Any]:
         """Coded votes, and what the model reads."""

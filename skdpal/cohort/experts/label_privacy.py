@@ -30,7 +30,7 @@ MECHANISMS = {"randomized-response": RandomizedResponse, "laplace": LaplaceLabel
 
 
 class LabelPrivacy:
-    r"""Noisy labels of a fixed public set, drawn once for each patient and kept in the ledger's vault.
+    """Noisy labels of a fixed public set, drawn once for each patient and kept in the ledger's vault.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LabelPrivacy:
     ledger : PrivacyLedger or Handle
         Whose vault keeps the draws, and who pays if they leave.
     mechanism : {"randomized-response", "laplace"}, default="randomized-response"
-        "randomized-response": the label is kept with probability :math:`e^\varepsilon / (e^\varepsilon + K - 1)`, else
+        "randomized-response": the label is kept with probability e^ε / (e^ε + K − 1), else
         one of the others. "laplace": noise of scale 2/ε on the one-hot label, then its likeliest class; at the same ε
         it keeps fewer labels (K = 2, ε = 1: 0.62 instead of 0.73).
     name : str, default="labels"

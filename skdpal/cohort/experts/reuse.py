@@ -24,7 +24,7 @@ def label_epsilon(
     replace_one: float = math.sqrt(2),
     delta: float = 1e-5,
 ) -> float:
-    r"""ε of one label, everything else about the patients known, when its noisy twin enters Gaussian releases.
+    """ε of one label, everything else about the patients known, when its noisy twin enters Gaussian releases.
 
     Parameters
     ----------
@@ -50,17 +50,15 @@ def label_epsilon(
 
     Notes
     -----
-    The true label gives the noisy label a with probability p and another one, b, with probability q, :math:`p/q =
-    e^\varepsilon`; exchanged, q and p. All releases together tell the noisy labels apart as N(0, 1) and N(d, 1),
-    :math:`d = \text{replace\_one} \sqrt n / \sigma` (docs/trusted_kernel.md, Lemma G), through one and the same
-    post-processing, so that the worlds are the mixtures :math:`p N(0,1) + q N(d,1)` and :math:`q N(0,1) + p N(d,1)`.
-    Their likelihood ratio is monotone, hence
+    The true label gives the noisy label a with probability p and another one, b, with probability q, p/q = e^ε;
+    exchanged, q and p. All releases together tell the noisy labels apart as N(0, 1) and N(d, 1),
+    d = replace_one √n / σ (docs/trusted_kernel.md, Lemma G), through one and the same post-processing, so that the
+    worlds are the mixtures p N(0,1) + q N(d,1) and q N(0,1) + p N(d,1). Their likelihood ratio is monotone, hence ::
 
-    .. math:: \delta(x) = (p - e^x q)\, \Phi(t) - (e^x p - q)\, \Phi(t - d), \qquad
-              t = \frac{d}{2} + \frac1d \log \frac{p - e^x q}{e^x p - q}.
+        δ(x) = (p − e^x q) Φ(t) − (e^x p − q) Φ(t − d),    t = d/2 + (1/d) log((p − e^x q) / (e^x p − q))
 
     Labels other than the two weigh the same in both worlds, and joint convexity leaves them out. Any mechanism of
-    pure ε is a post-processing of the binary one, with :math:`p = e^\varepsilon / (1 + e^\varepsilon)`.
+    pure ε is a post-processing of the binary one, with p = e^ε / (1 + e^ε).
 
     The patient, features and label, pays for the releases as ever; this is no part of that price.
 

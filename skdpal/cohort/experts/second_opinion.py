@@ -28,7 +28,6 @@ from skdpal.privacy.mechanisms import release
 from skdpal.privacy.validation import check_count, check_finite, check_one_of, check_real
 from skdpal.query.selections import PublishedSelection, accept_all
 from skdpal.query.selections.acceptance import rate_of
-from skdpal.query.utilities import score
 from skdpal.query.utilities.base import take
 
 __all__ = ["SecondOpinion"]
@@ -281,7 +280,7 @@ class SecondOpinion:
         payer = ledger.within(account, question=f"{self.name}: {ledger.tag(asked)}")
         largest = 1.0 if model is not None else max(float(self._levels(None).benefits.max()), 1e-12)  # public
         released = release(
-            lambda: self.published.values(score(self._utility, model, take(rows, order)) / largest),
+            lambda: self.published.values(self._utility.relative(model, take(rows, order), largest)),
             self.published.mechanism(self.n_instances),
             payer,
             f"scores for a {self.name}",

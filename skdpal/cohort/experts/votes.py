@@ -114,10 +114,10 @@ def release_votes(
     expected_records: float | None = None,
     name: str = "votes",
 ) -> VoteHistogram:
-    r"""Charge, then release how often each pattern of votes was seen, for error rates of the cohort's own readers.
+    """Charge, then release how often each pattern of votes was seen, for error rates of the cohort's own readers.
 
     First ask whether it is worth it: public error rates are free, and a histogram finds 1 to 3 labels more in a hundred
-    if readers differ (docs/experts.md).
+    if readers differ (docs/guide/experts.md).
 
     Parameters
     ----------
@@ -158,9 +158,9 @@ def release_votes(
     Notes
     -----
     Charged: `events.gaussian(noise_multiplier)`, with √2 under exchange of a patient, whatever the number of readers,
-    since a patient moves one of :math:`\prod_r (K_r + 1)` cells by 1. (Sums for each reader, as in the usual M-step,
+    since a patient moves one of Π_r (K_r + 1) cells by 1. (Sums for each reader, as in the usual M-step,
     have the sensitivity √R, and every iteration another release.) The same patients trained on later pay
-    :math:`\sqrt{\mu_{votes}^2 + \mu_{train}^2}`.
+    √(μ_votes² + μ_train²).
 
     Refused is expectation maximisation on the patients themselves, without noise: one patient's votes move the error
     rates, and so everybody's label.

@@ -74,7 +74,7 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
     Nothing is charged: `fit` reads public rows, `transform` each private row by itself. Once fitted it is frozen, as
     `PublicEncoder` is: `clone` returns it, `fit_transform` only transforms, refitting raises. There is no mean
     imputation, no column that tells in one block what another lacks, no scaling across blocks: each of these would
-    carry one modality, or other patients, into a block that is not charged for it (docs/modalities.md).
+    carry one modality, or other patients, into a block that is not charged for it (docs/guide/modalities.md).
 
     Examples
     --------

@@ -56,7 +56,7 @@ class DPModalityClassifier(ReleasedClassifier):
         PUBLIC guess of the share of patients who have each modality, above 0; the noisy counts correct it.
     correlation : float, default=0.25
         PUBLIC, from 0 to 1: how far modalities repeat each other within a class. With 0 they are taken as independent,
-        which is too sure of itself (docs/modalities.md); with 1 they are averaged.
+        which is too sure of itself (docs/guide/modalities.md); with 1 they are averaged.
     prior_weight, class_prior
         As in `DPPrototypeClassifier`.
 

@@ -18,7 +18,7 @@ class OnlyModalities(Utility):
     """A utility that sees some modalities only: the others are taken away from the rows and from the model.
 
     Acceptance that reads a modality makes what is released about it dearer than the whole patient
-    (docs/modalities.md); for the modalities left out here it does not.
+    (docs/guide/modalities.md); for the modalities left out here it does not.
 
     Parameters
     ----------

@@ -24,12 +24,14 @@ _FOLDS = 20  # of the out-of-sample reference
 class PublicSource:
     """An embedding, and whatever else public data offer; make one with a class method.
 
-    | made by | public data | embedding | prior | scores the pool at first |
-    |---|---|---|---|---|
-    | `same_classes` | labelled with the classes of the question | supervised | class means | the public model |
-    | `other_classes` | labelled with something else | supervised | none | coins |
-    | `unlabelled` | without labels | total covariance | none | coins |
-    | `nothing` | none | random directions | none | coins |
+    ================= ========================================= ================= =========== =======================
+    made by           public data                               embedding         prior       scores the pool at first
+    ================= ========================================= ================= =========== =======================
+    `same_classes`    labelled with the classes of the question supervised        class means the public model
+    `other_classes`   labelled with something else              supervised        none        coins
+    `unlabelled`      without labels                            total covariance  none        coins
+    `nothing`         none                                      random directions none        coins
+    ================= ========================================= ================= =========== =======================
 
     Attributes
     ----------

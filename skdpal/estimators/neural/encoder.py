@@ -79,7 +79,7 @@ class DPEncoder(BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     Notes
     -----
     Charged: `privacy_event`, as `DPNeuralClassifier`, by each `fit`, before X is read; `transform` is free. In a `Pipeline` before a
-    DP classifier both are charged, and `BudgetGuard` prices both. docs/neural.md compares it with the frozen
+    DP classifier both are charged, and `BudgetGuard` prices both. docs/guide/neural.md compares it with the frozen
     `PublicEncoder`, which costs nothing: fine-tuning pays only with many patients or a large ε.
 
     Examples

@@ -38,7 +38,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     Parameters
     ----------
     method : {"whitened-pca", "neural"}, default="whitened-pca"
-        How to embed. docs/encoders.md measures both.
+        How to embed. docs/guide/encoders.md measures both.
     n_components : int, default=8
         Dimension of the embedding. Privacy noise grows with its root: see κ in `plan_study`.
     sample_scaling : {None, "standardize", "rank"}, default=None
@@ -59,9 +59,9 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
         Public mean of each gene, after `sample_scaling`; what a missing gene is taken to be.
-    components_ : ndarray of shape (n_components, n_features_in_)
+    components_ : ndarray of shape (n_components, n_features)
         Whitened directions; of "neural", in the latent space.
     shrinkage_ : float
         Weight of the identity in the within-class covariance (Chen et al. 2010, oracle approximating shrinkage).
@@ -202,7 +202,7 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features_in_)
+        ndarray of shape (n_rows, n_features)
         """
         check_is_fitted(self, "network_")
         return self.network_.inputs(self._scaled(self._rows_of(X)))

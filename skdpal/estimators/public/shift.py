@@ -64,7 +64,7 @@ class DPShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     The mean of a cohort also moves with its mix of classes: give `mean_of_public` the fractions that the
     protocol expects. The classifier's own fitted prior (`DPPrototypeClassifier`, `prior_weight="fitted"`) learns a shift of
-    the labelled patients from the release that it pays for anyway, for free; try that first (docs/encoders.md).
+    the labelled patients from the release that it pays for anyway, for free; try that first (docs/guide/encoders.md).
 
     The shrinkage is the positive part of 1 - d v / ‖difference‖², with d v the known variance of the noise and
     a public bound on that of sampling (after James and Stein 1961).

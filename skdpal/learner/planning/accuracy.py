@@ -1,7 +1,7 @@
 """What accuracy to expect, from numbers that a hospital has before it starts.
 
 Fitted on docs/benchmarks/cohorts.csv (nine questions of six cohorts); how well it covers cohorts that it was not
-fitted on is in docs/planning.md. It describes `DPPrototypeClassifier` in the dimension that
+fitted on is in docs/guide/planning.md. It describes `DPPrototypeClassifier` in the dimension that
 `skdpal.estimators.regime.recommended_components` names, and no other learner.
 """
 

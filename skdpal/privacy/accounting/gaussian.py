@@ -31,13 +31,15 @@ _MOST = 1e150  # so that sums of finite prices stay finite
 def mu_squared(event: Event) -> float:
     """μ² of an event as a Gaussian-DP guarantee, rounded up; infinity if none is proven.
 
-    | event | μ |
-    |---|---|
-    | Gaussian, noisy scores | √steps / noise multiplier, exact |
-    | Laplace | 2 Φ⁻¹(e^ε/(1+e^ε)) with ε = 1 / noise multiplier, as for any pure ε |
-    | randomized response | Φ⁻¹(1−q) + Φ⁻¹(p), p and q the chances of the true and of one other label |
-    | composed, one of | √Σ μ², max μ |
-    | Poisson, bounded range, repeat and select, non-private | infinity |
+    ====================== =======================================================================================
+    event                  μ
+    ====================== =======================================================================================
+    Gaussian, noisy scores √steps / noise multiplier, exact
+    Laplace                2 Φ⁻¹(e^ε/(1+e^ε)) with ε = 1 / noise multiplier, as for any pure ε
+    randomized response    Φ⁻¹(1−q) + Φ⁻¹(p), p and q the chances of the true and of one other label
+    composed, one of       √Σ μ², max μ
+    others                 infinity: Poisson-sampled Gaussian, bounded range, repeat and select, non-private
+    ====================== =======================================================================================
     """
     if isinstance(event, events.Composed):
         return event.count * math.fsum(mu_squared(part) for part in event.events)

@@ -4,6 +4,8 @@ Invariants
 ----------
 * The headline is the committed ceiling. A sum of what was spent is labelled an odometer.
 * Nothing here depends on who, or how many, is in an account.
+* Whoever has the certificate can compute every figure again: receipts and history hold all that prices depend on.
+  docs/certificate.md explains the fields; the schema is in skdpal/audit/certificate/.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from skdpal.privacy.accounting.amounts import Amounts, value_of
 from skdpal.privacy.accounting.gaussian import ceiling_mu_squared, epsilon_of_mu
 from skdpal.privacy.accounts import ROOT
 from skdpal.privacy.filters import GdpFilter
-from skdpal.privacy.ledger.state import State
+from skdpal.privacy.ledger.state import Receipt, State
 
 __all__ = ["NOT_COVERED", "of"]
 
-SCHEMA = 1
+SCHEMA = 2
 NOT_COVERED = (
     "That a person has a slot in the study: the roster, the number of patients and the dates are public.",
     "What stays on the hospital's side: worksheets, query log, vault, screen and messages there.",
@@ -44,6 +46,7 @@ def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, 
     ceiling = state.committed(account)
     epsilon = filter.epsilon_below(ceiling)
     whose = "" if account == ROOT else f" of account {account!r}"
+    receipts = [receipt for receipt in state.receipts if account == ROOT or leaves & state.payers(receipt)]
     return {
         "schema": SCHEMA,
         "status": _status(state),
@@ -57,7 +60,7 @@ def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, 
         "adjacency": "zero-out",
         "adjacency_in_words": "A patient's whole content may be replaced by nothing; the slot stays.",
         "unit": "patient (all samples of a patient together)",
-        **_replace_one(state, account, ceiling),
+        **_replace_one(state, account, ceiling, receipts),
         "filter": filter.kind,
         "filter_in_words": filter.words,
         "filter_parameters": filter.header(),
@@ -74,11 +77,8 @@ def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, 
             if leaf.caps
         },
         "caps_in_words": "Limits of use of one part of the data, such as a modality; no guarantees of their own.",
-        "receipts": [
-            {**asdict(receipt), "event": events.to_json(receipt.event)}
-            for receipt in state.receipts
-            if account == ROOT or leaves & state.payers(receipt)
-        ],
+        "receipts": [{**asdict(receipt), "event": events.to_json(receipt.event)} for receipt in receipts],
+        "history": [dict(row) for row in state.history],  # of the whole journal: its rows have no gaps
         "drawn_again": state.redrawn,  # numbers of receipts: the first answer was lost in a crash and never left
         "randomness": (
             "seeded simulation: not private"
@@ -94,7 +94,7 @@ def of(state: State, head: str | None = None, account: str = ROOT) -> dict[str, 
     }
 
 
-def _replace_one(state: State, account: str, limit: Amounts) -> dict[str, Any]:
+def _replace_one(state: State, account: str, limit: Amounts, receipts: list[Receipt]) -> dict[str, Any]:
     """The guarantee when a patient is exchanged for another: two zero-outs, and for Gaussian ledgers exactly."""
     filter, budget, accounts = state.filter, state.filter.budget, state.accounts
     odometer = {
@@ -112,7 +112,7 @@ def _replace_one(state: State, account: str, limit: Amounts) -> dict[str, Any]:
         return {"replace_one": twice, "odometer": odometer}
     ceiling = math.sqrt(ceiling_mu_squared(budget) if account == ROOT else value_of(limit[0]))
     spent = math.sqrt(value_of(accounts.spent(account)[0]))
-    largest = max((_largest_factor(receipt.event) for receipt in state.receipts), default=2.0)
+    largest = max((_largest_factor(receipt.event) for receipt in receipts), default=2.0)
     return {
         "mu": ceiling,
         "replace_one": {

@@ -85,6 +85,7 @@ class State:
     rounds: dict[str, Row] = field(default_factory=dict)  # of selection: what was public when they began
     hidden: set[str] = field(default_factory=set)  # rounds whose chosen stay inside
     selected: dict[str, str] = field(default_factory=dict)  # leaf: the round that filled it
+    history: list[Row] = field(default_factory=list)  # every row, in order: its kind, and what a price depends on
 
     _filter: Filter | None = None
     _accounts: Accounts | None = None
@@ -110,6 +111,7 @@ class State:
             if kind not in _APPLY:
                 raise LedgerError(f"The ledger holds an unknown kind of row, {kind!r}. Update skdpal to use it.")
             _APPLY[kind](self, row)
+            self.history.append({name: row[name] for name in ("number", "kind", *_TOLD.get(kind, ()))})
             self.seen = row["number"] + 1
         except (KeyError, TypeError, ValueError) as error:
             raise LedgerTampered(
@@ -222,6 +224,13 @@ _APPLY: Mapping[str, Callable[[State, Row], None]] = {
     "round": State._round,
     "answer": State._answer,
     "redraw": State._redraw,
+}
+_TOLD = {  # of a row that is no receipt, in the certificate
+    "split": ("source", "into", "epsilon", "sampled"),
+    "cap": ("account", "name", "epsilon"),
+    "void": ("reason",),
+    "round": ("hidden",),
+    "redraw": ("receipt",),
 }
 
 

@@ -13,7 +13,7 @@ __all__ = ["InformationGain"]
 
 
 class InformationGain(Utility):
-    r"""Expected reduction of the posterior's uncertainty by this label, given that it is seen through noise only.
+    """Expected reduction of the posterior's uncertainty by this label, given that it is seen through noise only.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class InformationGain(Utility):
         by all of them, so in company a label counts for more.
     scale : {"relative", "absolute"}, default="relative"
         "relative": divided by the largest gain that any row could have under this model. "absolute":
-        :math:`1 - e^{-2 g}` of the gain g, the share of the variance that the label removes; near 0 for all
+        1 − exp(−2g) of the gain g, the share of the variance that the label removes; near 0 for all
         patients if noise is large.
 
     Raises
@@ -34,29 +34,29 @@ class InformationGain(Utility):
 
     Notes
     -----
-    The posterior is Gaussian: along axis j of the within-class covariance (variance :math:`w_j`) the mean
-    :math:`m_{kj}` of class k has variance :math:`C_{kj}`. A patient of class k adds :math:`x/\sqrt2` to the class's sum,
-    under noise :math:`N(0, \sigma^2)`. With n patients, times :math:`\sqrt2`, the release holds
+    The posterior is Gaussian: along axis j of the within-class covariance (variance w_j) the mean m_kj of class k has
+    variance C_kj. A patient of class k adds x/√2 to the class's sum, under noise N(0, σ²). With n patients, times √2,
+    the release holds, of precision Λ_j(n) about m_kj, ::
 
-    .. math:: n m_{kj} + N(0, n w_j + 2\sigma^2), \qquad \text{of precision} \quad
-              \Lambda_j(n) = \frac{n^2}{n w_j + 2 \sigma^2} \quad \text{about} \quad m_{kj}.
+        n m_kj + N(0, n w_j + 2σ²),    Λ_j(n) = n² / (n w_j + 2σ²)
 
-    What the model says about x rests on the mean along x, :math:`\langle m_k, x\rangle`. Its variance after such a release is
+    What the model says about x rests on the mean along x, ⟨m_k, x⟩. Its variance after such a release is ::
 
-    .. math:: v_k(n) = \sum_j x_j^2 \, \frac{C_{kj}}{1 + C_{kj} \Lambda_j(n)},
+        v_k(n) = Σ_j x_j² C_kj / (1 + C_kj Λ_j(n))
 
-    and since all is Gaussian the mutual information of the release and :math:`\langle m_k, x\rangle` is
-    :math:`\frac12 \log v_k(0)/v_k(n)`. One more label adds, when :math:`n_k = (\text{expected_records} - 1) f_k` others of the class
-    (fraction :math:`f_k`) are expected,
+    and since all is Gaussian the mutual information of the release and ⟨m_k, x⟩ is ½ log(v_k(0) / v_k(n)). One more
+    label adds, when n_k = (expected_records − 1) f_k others of the class (fraction f_k) are expected, ::
 
-    .. math:: g(x) = \sum_k p_k(x) \, \frac12 \log \frac{v_k(n_k)}{v_k(n_k + 1)} \quad \text{nats},
+        g(x) = Σ_k p_k(x) ½ log(v_k(n_k) / v_k(n_k + 1))    nats
 
-    averaged over the posterior's settings. It is 0 without uncertainty about the means, falls to 0 as
-    :math:`\sigma^{-2}` when noise grows, and does not depend on the length of x. A ratio of sums is at most the largest ratio of
-    their terms, so :math:`g(x) \le \max_k \max_j \frac12 \log\frac{1 + C_{kj}\Lambda_j(n_k+1)}{1 + C_{kj}\Lambda_j(n_k)}`, with the
-    average over settings inside the first maximum: the released, hence public, bound of "relative".
+    averaged over the posterior's settings. It is 0 without uncertainty about the means, falls to 0 as 1/σ² when noise
+    grows, and does not depend on the length of x. A ratio of sums is at most the largest ratio of their terms, so ::
 
-    Left out: the count :math:`1/\sqrt2`, which tells about class fractions the same for every patient of a class, and what
+        g(x) ≤ max_k max_j ½ log((1 + C_kj Λ_j(n_k + 1)) / (1 + C_kj Λ_j(n_k)))
+
+    with the average over settings inside the first maximum: the released, hence public, bound of "relative".
+
+    Left out: the count 1/√2, which tells about class fractions the same for every patient of a class, and what
     the sums of other classes tell through a common shift. The gain follows the information-theoretic choice of data by
     MacKay (1992); that noise enters as a known likelihood follows Bernstein and Sheldon (2019).
 

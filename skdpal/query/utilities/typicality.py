@@ -61,7 +61,7 @@ class Typicality(Utility):
 
 
 class Coherence(Utility):
-    r"""How much of the patient's contribution is expected to add up with that of the own class.
+    """How much of the patient's contribution is expected to add up with that of the own class.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ class Coherence(Utility):
     -----
     Privacy noise has a fixed size, so what counts is how long the sum of a class grows in the direction that tells it
     from the others. A confident, typical patient adds nearly the own length to it. Patients at the boundary, whom margin and entropy
-    prefer, lie at right angles to it or on the wrong side half of the time, and cancel. With class means :math:`m_k`, their mean
-    :math:`\bar m`, directions :math:`c_k = (m_k - \bar m)/\lVert m_k - \bar m\rVert` and x scaled into the unit ball,
+    prefer, lie at right angles to it or on the wrong side half of the time, and cancel. With class means m_k, their mean
+    m, directions c_k = (m_k − m)/‖m_k − m‖ and x scaled into the unit ball, ::
 
-    .. math:: s(x) = \sum_k p_k(x) \langle x - \bar m, c_k \rangle \in [-(1 + \lVert \bar m \rVert), 1 + \lVert \bar m \rVert],
+        s(x) = Σ_k p_k(x) ⟨x − m, c_k⟩    from −(1 + ‖m‖) to 1 + ‖m‖
 
-    and the score is :math:`\frac12 + \frac12 s / (1 + \lVert \bar m \rVert)`: 1/2 where the contribution is expected to cancel.
+    and the score is ½ + ½ s / (1 + ‖m‖): ½ where the contribution is expected to cancel.
     It chooses who confirms the model, so it learns little where the model is wrong: best for early rounds with much noise.
 
     Examples

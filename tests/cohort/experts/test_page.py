@@ -1,11 +1,11 @@
-"""The blocks of docs/experts.md run as they stand, one after another."""
+"""The blocks of docs/guide/experts.md run as they stand, one after another."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "experts.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "guide" / "experts.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SECTIONS = {
     title: re.findall(r"```python\n(.*?)```", body, re.DOTALL)

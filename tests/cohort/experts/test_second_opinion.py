@@ -147,19 +147,17 @@ def test_a_hidden_choice_is_free_stays_the_same_and_leaves_no_trace(ledger, pane
     assert second.price().to_dict() == {"choice": 0.0}
     unfavourable = np.flatnonzero(votes["local"] == "unf")
     assert set(unfavourable) <= set(found)
-    other = SecondOpinion(panel, "central", 12, 60, ledger=ledger, name="third").choose(votes)
-    assert other.tolist() != found.tolist()  # with a chance of 1 - 1e-4 or so
 
 
 def test_the_number_asked_is_what_was_wanted_on_average(ledger, panel):
-    """Of 4,000; within 5 standard errors, and another number for other coins."""
+    """Of 4,000; within 6 standard errors, and others for other coins."""
     votes, _ = votes_of(4000)
-    numbers = [
-        len(SecondOpinion(panel, "central", 800, 4000, ledger=ledger, name=name).choose(votes))
+    found = [
+        tuple(SecondOpinion(panel, "central", 800, 4000, ledger=ledger, name=name).choose(votes))
         for name in ("a", "b", "c")
     ]
-    assert all(abs(number - 800) < 5 * math.sqrt(4000 * 0.2 * 0.8) for number in numbers)
-    assert len(set(numbers)) > 1
+    assert all(abs(len(chosen) - 800) < 6 * math.sqrt(4000 * 0.2 * 0.8) for chosen in found)
+    assert len(set(found)) == 3
 
 
 def test_whoever_has_been_read_is_not_asked_again(ledger, panel):

@@ -1,11 +1,11 @@
-"""The blocks of docs/modalities.md run as they stand, one after the other."""
+"""The blocks of docs/guide/modalities.md run as they stand, one after the other."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "modalities.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "guide" / "modalities.md"
 FIRST, SECOND = (
     re.findall(r"```python\n(.*?)```", half, re.DOTALL)
     for half in PAGE.read_text(encoding="utf-8").split("## AnnData, MuData and notes")

@@ -1,4 +1,4 @@
-"""The blocks of docs/cold_start.md run as they stand, one after the other, and say what the page says."""
+"""The blocks of docs/guide/cold_start.md run as they stand, one after the other, and say what the page says."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from skdpal import PrivacyBudget, WarmStart
 from skdpal.cohort import PublicSource
 from skdpal.privacy import epsilon_of, events
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "cold_start.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "guide" / "cold_start.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -1,6 +1,6 @@
 """scikit-learn's own checks of the neural estimators, in a simulation with almost no noise.
 
-Each excused check has its reason; docs/neural.md repeats them.
+Each excused check has its reason; docs/guide/neural.md repeats them.
 """
 
 from unittest import SkipTest

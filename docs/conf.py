@@ -1,0 +1,144 @@
+"""How the pages are made: `make docs`, which is `python -m sphinx -W --keep-going -n docs docs/_build/html`.
+
+Nothing is fetched: no inventory of another project, no font, script or formula renderer from elsewhere. Notebooks are shown
+as they are committed, with the outputs that the tests have checked.
+"""
+
+import re
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import click  # noqa: E402
+
+import skdpal  # noqa: E402
+from skdpal.cli import main  # noqa: E402
+
+project = "skdpal"
+author = "the authors of skdpal"
+copyright = "the authors of skdpal, Apache-2.0"
+version = release = skdpal.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+language = "en"
+
+# -- pages and notebooks
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # the default is fetched from a public host
+nb_merge_streams = True
+
+# -- reference
+templates_path = ["_templates"]
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections have types, shapes and units
+autodoc_member_order = "groupwise"
+autodoc_default_options = {"members": True, "inherited-members": True}
+numpydoc_show_class_members = False
+numpydoc_use_plots = False
+numpydoc_xref_param_type = False
+nitpicky = True
+
+# -- looks
+html_theme = "pydata_sphinx_theme"
+html_title = f"skdpal {version}"
+html_static_path = ["_static"]
+html_css_files = ["skdpal.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "skdpal"},
+    "icon_links": [],
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "show_nav_level": 1,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": []}
+
+ROOMS = ("audit", "cohort", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
+
+
+def copy_notebooks(target):
+    """Put the notebooks beside the pages, their links to `docs/` and to code bent to where they are now."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    paths = sorted((HERE.parent / "notebooks").glob("*.ipynb"))
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("](../docs/", "](../").replace("](../skdpal/", "](../../skdpal/")
+        text = text.replace("](../tests/", "](../../tests/")
+        (target / path.name).write_text(text, encoding="utf-8")
+    listing = "\n".join(path.stem for path in paths)
+    words = "Each was run from top to bottom, and runs again in the tests. They are in `notebooks/`, to be opened in Jupyter."
+    (target / "index.md").write_text(
+        f"# Notebooks\n\n{words}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listing}\n```\n", encoding="utf-8"
+    )
+
+
+def write_commands(target):
+    """Put the help of every command on one page."""
+
+    def told(command, path):
+        with click.Context(command, info_name=path, max_content_width=100) as context:
+            yield f"{'##' if path.count(' ') < 2 else '###'} {path}\n\n```text\n{command.get_help(context)}\n```\n"
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from told(inner, f"{path} {name}")
+
+    target.parent.mkdir(exist_ok=True)
+    words = "The help of every command. Inside the hospital: `study`, its worksheets and its messages."
+    pages = [page for name, inner in main.commands.items() for page in told(inner, f"skdpal {name}")]
+    target.write_text("\n".join(["# The shell", "", words, "", *pages]), encoding="utf-8")
+
+
+def homes():
+    """Where each public name is documented: the highest package that lists it."""
+    found = {}
+    for room in ROOMS:
+        module = import_module(f"skdpal.{room}")
+        for name in module.__all__:
+            found.setdefault(name, f"skdpal.{room}.{name}")
+    return found
+
+
+HOMES = homes()
+
+
+def link_names(app, what, name, thing, options, lines):
+    """Bend a docstring's `Name` and docs/page.md to links; other words in backticks become code."""
+
+    def linked(match):
+        word = match[1].removeprefix("skdpal.").rpartition(".")[2] if match[1].startswith("skdpal.") else match[1]
+        return f":py:obj:`~{HOMES[word]}`" if word in HOMES and word not in name.split(".") else f"``{match[1]}``"
+
+    in_code = False
+    for number, line in enumerate(lines):
+        in_code = line.lstrip().startswith(">>>") or (in_code and bool(line.strip()))
+        if not in_code:
+            line = re.sub(r"(?<![`:\w])`([^`<>]+)`(?![`_])", linked, line)
+            lines[number] = re.sub(r"(?<![`/\w])docs/([\w/]+)\.md", r":doc:`/\1`", line)
+
+
+def of_skdpal_only(app, what, name, thing, skip, options):
+    """Leave out what a class has from elsewhere: scikit-learn, modAL and skorch document it."""
+    thing = getattr(thing, "fget", thing)
+    module = getattr(thing, "__module__", None) or ""
+    return True if what == "class" and not module.startswith("skdpal") else skip
+
+
+def setup(app):
+    """Make what is made, before Sphinx looks for pages."""
+    copy_notebooks(HERE / "notebooks")
+    shutil.rmtree(HERE / "api" / "generated", ignore_errors=True)
+    write_commands(HERE / "api" / "generated" / "shell.md")
+    app.connect("autodoc-process-docstring", link_names, priority=100)
+    app.connect("autodoc-skip-member", of_skdpal_only)
+    return {"parallel_read_safe": True}

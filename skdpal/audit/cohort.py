@@ -1,0 +1,258 @@
+"""The patients of a study under audit, in one of two worlds.
+
+Invariants
+----------
+* The roster, and with it every number of slots, is the same in both worlds: it is public. What differs is one patient's
+  content: a patient without content has a slot, and no row.
+* A study that takes public numbers from `n_patients`, as a protocol does, tells the two worlds apart only by what it
+  learnt from the patient; one that counts rows is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = ["AuditCohort", "Slots"]
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """Rows for every slot: of a patient without content, NaN in every column and None as label.
+
+    Attributes
+    ----------
+    X, y : table and ndarray
+    record_ids : list of str
+    """
+
+    X: Any
+    y: NDArray[Any]
+    record_ids: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditCohort:
+    """Patients as a study factory gets them; make one with `from_arrays`.
+
+    Attributes
+    ----------
+    roster : tuple of str
+        Who has a slot. Public, the same in both worlds.
+    world : str
+        Words for messages; a study must not look at it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal.audit import AuditCohort
+    >>> cohort = AuditCohort.from_arrays(np.eye(3), ["a", "b", "a"], record_ids=["p1", "p2", "p3"])
+    >>> start, pool = cohort[:2], cohort[2:]
+    >>> start.n_patients, start.X.shape, pool.record_ids
+    (2, (2, 3), ['p3'])
+    >>> without = cohort.emptied("p1")[:2]
+    >>> without.n_patients, without.X.shape, without.slots.X[0]
+    (2, (1, 3), array([nan, nan, nan]))
+    """
+
+    roster: tuple[str, ...]
+    table: Any
+    labels: NDArray[Any]
+    empty: frozenset[str] = frozenset()
+    names: Mapping[str, str] | None = None
+    world: str = "with the patient"
+    workspace: Path | None = None
+
+    @classmethod
+    def from_arrays(cls, X: Any, y: Any = None, record_ids: Sequence[Any] | None = None) -> Self:
+        """A cohort of one row a patient.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, or mapping of str to DataFrame, of n_patients rows
+            A mapping has one table a modality.
+        y : sequence of length n_patients, optional
+            Labels; None where there is none.
+        record_ids : sequence of length n_patients, optional
+            Default: the index of a DataFrame, else "patient-00", "patient-01", ...
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or a patient appears twice.
+        """
+        table = dict(X) if isinstance(X, Mapping) else X if isinstance(X, pd.DataFrame) else np.asarray(X)
+        first = next(iter(table.values())) if isinstance(table, dict) else table
+        if record_ids is None:
+            record_ids = (
+                first.index if isinstance(first, pd.DataFrame) else [f"patient-{at:02d}" for at in range(len(first))]
+            )
+        roster = tuple(map(str, record_ids))
+        labels = np.empty(len(roster), dtype=object)
+        if y is not None and len(y) != len(roster):
+            raise ValueError(
+                f"Expected y to have one label for each of {len(roster)} patients. Found {len(y)}. Use None for no label."
+            )
+        labels[:] = list(y) if y is not None else [None] * len(roster)
+        tables = list(table.values()) if isinstance(table, dict) else [table]
+        if len(set(roster)) < len(roster) or any(len(one) != len(roster) for one in tables):
+            raise ValueError(
+                "Expected one row for each patient, and each patient once. Merge rows of one patient, such as their mean."
+            )
+        return cls(roster, table, labels)
+
+    @classmethod
+    def example(cls, n_patients: int = 12, n_features: int = 4, n_classes: int = 3) -> Self:
+        """Made-up patients in a small embedding, rows of length 1, always the same ones.
+
+        Examples
+        --------
+        >>> AuditCohort.example().X.shape
+        (12, 4)
+        """
+        grid = np.arange(1.0, n_patients * n_features + 1).reshape(n_patients, n_features)
+        labels = np.arange(n_patients) % n_classes
+        rows = np.sin(12.9898 * grid) + 1.5 * np.eye(n_features)[labels % n_features]
+        return cls.from_arrays(rows / np.linalg.norm(rows, axis=1, keepdims=True), labels)
+
+    # -- what a study sees -------------------------------------------------------------------
+
+    @property
+    def n_patients(self) -> int:
+        """Number of slots: public, the same in both worlds."""
+        return len(self.roster)
+
+    @property
+    def X(self) -> Any:
+        """Rows of those who have content."""
+        return _rows(self.table, self._full)
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """Their labels."""
+        return _plain(self.labels[self._full])
+
+    @property
+    def record_ids(self) -> list[str]:
+        """Their names."""
+        return [self._name(self.roster[at]) for at in self._full]
+
+    @property
+    def slots(self) -> Slots:
+        """Rows of all slots, for studies whose pool keeps an empty slot, as a published selection does."""
+        gone = [at for at, patient in enumerate(self.roster) if patient in self.empty]
+        labels = self.labels.copy()
+        labels[gone] = None
+        return Slots(_blanked(self.table, gone), labels, [self._name(patient) for patient in self.roster])
+
+    @property
+    def folder(self) -> Path:
+        """An empty folder of this run, for studies that need one; it goes when the run is over."""
+        if self.workspace is None:
+            raise ValueError("Expected to be inside an audit, which lends a folder. Make one yourself to try the study.")
+        return self.workspace
+
+    def __getitem__(self, key: slice | Sequence[int]) -> Self:
+        """Some slots, by position: a group that the protocol fixes."""
+        positions = list(range(self.n_patients))[key] if isinstance(key, slice) else [int(at) for at in key]
+        return replace(
+            self,
+            roster=tuple(self.roster[at] for at in positions),
+            table=_rows(self.table, positions),
+            labels=self.labels[positions],
+        )
+
+    def __len__(self) -> int:
+        return self.n_patients
+
+    def __repr__(self) -> str:
+        return f"<AuditCohort: {self.n_patients} slots>"
+
+    # -- how a world is made -----------------------------------------------------------------
+
+    def position(self, patient: int | str) -> int:
+        """The slot of a patient, by position (also from the end) or name."""
+        if isinstance(patient, str):
+            if patient not in self.roster:
+                raise ValueError(f"Expected patient to be one of the roster. Found {patient!r}. Name one of record_ids.")
+            return self.roster.index(patient)
+        if not -self.n_patients <= patient < self.n_patients:
+            raise ValueError(f"Expected patient to be one of {self.n_patients} slots. Found {patient!r}.")
+        return int(patient) % self.n_patients
+
+    def emptied(self, patient: int | str) -> Self:
+        """The patient's whole content is replaced by nothing; the slot stays."""
+        gone = self.roster[self.position(patient)]
+        return replace(self, empty=self.empty | {gone}, world="with the patient's slot empty")
+
+    def removed(self, patient: int | str) -> Self:
+        """Not even the slot is left: another roster."""
+        at = self.position(patient)
+        return replace(self[[other for other in range(self.n_patients) if other != at]], world="without the slot")
+
+    def changed(self, patient: int | str, row: Any = None, label: Any = None) -> Self:
+        """Another content in the patient's slot."""
+        at, table, labels = self.position(patient), self.table, self.labels.copy()
+        if label is not None:
+            labels[at] = label
+        if row is not None:
+            table = _written(table, at, row)
+        return replace(self, table=table, labels=labels)
+
+    def renamed(self, patient: int | str, name: str) -> Self:
+        """The patient under another name, and so with other coins."""
+        return replace(self, names={**(self.names or {}), self.roster[self.position(patient)]: name})
+
+    def row(self, patient: int | str) -> Any:
+        """The row of one slot, as a table of one row."""
+        return _rows(self.table, [self.position(patient)])
+
+    @property
+    def _full(self) -> list[int]:
+        return [at for at, patient in enumerate(self.roster) if patient not in self.empty]
+
+    def _name(self, patient: str) -> str:
+        return patient if self.names is None else self.names.get(patient, patient)
+
+
+def _rows(table: Any, positions: Sequence[int]) -> Any:
+    if isinstance(table, dict):
+        return {name: _rows(part, positions) for name, part in table.items()}
+    return table.iloc[list(positions)] if isinstance(table, pd.DataFrame) else table[list(positions)]
+
+
+def _blanked(table: Any, positions: Sequence[int]) -> Any:
+    if isinstance(table, dict):
+        return {name: _blanked(part, positions) for name, part in table.items()}
+    if isinstance(table, pd.DataFrame):
+        blank = table.copy().astype({name: np.float64 for name in table.columns[table.dtypes == np.int64]})
+        blank.iloc[list(positions), :] = np.nan
+        return blank
+    numbers = np.array(table, dtype=np.float64)
+    numbers[list(positions)] = np.nan
+    return numbers
+
+
+def _written(table: Any, at: int, row: Any) -> Any:
+    if isinstance(table, dict):
+        return {name: _written(part, at, row[name]) if name in row else part for name, part in table.items()}
+    if isinstance(table, pd.DataFrame):
+        changed = table.astype(np.float64)
+        changed.iloc[at] = np.asarray(row, dtype=np.float64).ravel()
+        return changed
+    changed = np.array(table, dtype=np.float64)
+    changed[at] = np.asarray(row, dtype=np.float64).ravel()
+    return changed
+
+
+def _plain(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels as an array of words or numbers, if none is missing."""
+    if len(labels) == 0 or any(label is None for label in labels):
+        return labels
+    return np.asarray(labels.tolist())
