@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-fast test-slow test-oldest test-newest lint format benchmark lock clean
+.PHONY: demo test test-fast test-slow test-oldest test-newest lint format docs benchmark lock clean
 
 demo: $(READY)
 	$(BIN)/skdpal demo
@@ -35,6 +35,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# the pages, in docs/_build/html; a warning is an error
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
 
 benchmark: $(READY)
 	$(BIN)/python -m tests.benchmarks.srbct --quick
@@ -72,4 +76,4 @@ lock:
 	build/lock/bin/python -m pip freeze --exclude-editable | sed -e 's/+cpu$$//' -e '/^skdpal/d' > requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist skdpal-demo .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist docs/_build docs/api/generated docs/notebooks skdpal-demo .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

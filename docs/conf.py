@@ -4,6 +4,7 @@ Nothing is fetched: no inventory of another project, no font, script or formula 
 as they are committed, with the outputs that the tests have checked.
 """
 
+import inspect
 import re
 import shutil
 import sys
@@ -24,11 +25,11 @@ copyright = "the authors of skdpal, Apache-2.0"
 version = release = skdpal.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "_templates", "**/.ipynb_checkpoints"]
 language = "en"
 
 # -- pages and notebooks
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # the default is fetched from a public host
@@ -44,6 +45,9 @@ numpydoc_show_class_members = False
 numpydoc_use_plots = False
 numpydoc_xref_param_type = False
 nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r"(numpy|collections)\..*")
+]  # types of attributes; there is no inventory to link to
 
 # -- looks
 html_theme = "pydata_sphinx_theme"
@@ -78,10 +82,8 @@ def copy_notebooks(target):
         text = text.replace("](../tests/", "](../../tests/")
         (target / path.name).write_text(text, encoding="utf-8")
     listing = "\n".join(path.stem for path in paths)
-    words = "Each was run from top to bottom, and runs again in the tests. They are in `notebooks/`, to be opened in Jupyter."
-    (target / "index.md").write_text(
-        f"# Notebooks\n\n{words}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listing}\n```\n", encoding="utf-8"
-    )
+    words = (HERE.parent / "notebooks" / "README.md").read_text(encoding="utf-8").replace("](../docs/", "](../")
+    (target / "index.md").write_text(f"{words}\n```{{toctree}}\n:hidden:\n\n{listing}\n```\n", encoding="utf-8")
 
 
 def write_commands(target):
@@ -105,11 +107,68 @@ def homes():
     for room in ROOMS:
         module = import_module(f"skdpal.{room}")
         for name in module.__all__:
-            found.setdefault(name, f"skdpal.{room}.{name}")
+            if not inspect.ismodule(getattr(module, name)):
+                found.setdefault(name, f"skdpal.{room}.{name}")
     return found
 
 
 HOMES = homes()
+
+
+def glossary():
+    """Parameters that mean the same everywhere: type and meaning, by name."""
+    text = (HERE / "api" / "glossary.md").read_text(encoding="utf-8")
+    return {name: (kind, words) for name, kind, words in re.findall(r"^`(\*{0,2}\w+)` : (.+)\n: (.+)$", text, re.M)}
+
+
+GLOSSARY = glossary()
+SECTIONS = ("Parameters", "Returns", "Yields", "Raises", "Warns", "See Also", "Notes", "References", "Examples")
+
+
+def section(lines, title):
+    """Where a section begins and ends, its title included; None if there is none."""
+    heads = [n for n in range(len(lines) - 1) if lines[n].strip() in SECTIONS and set(lines[n + 1].strip()) == {"-"}]
+    for here, after in zip(heads, [*heads, len(lines)][1:], strict=True):
+        if lines[here].strip() == title:
+            return here, after
+    return None
+
+
+def put(lines, title, entries):
+    """Add entries to a section, which is made, in numpydoc's order, if need be."""
+    found = section(lines, title)
+    if found:
+        end = found[1]
+        while not lines[end - 1].strip():
+            end -= 1
+        lines[end:end] = entries
+        return
+    later = [section(lines, name) for name in SECTIONS[SECTIONS.index(title) + 1 :]]
+    at = min([place[0] for place in later if place], default=len(lines))
+    lines[at:at] = ["", title, "-" * len(title), *entries, ""]
+
+
+def complete(app, what, name, thing, options, lines):
+    """Give a method the parameters that it has in common with others, and the type of what comes back."""
+    if what != "method" or not lines:
+        return
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return
+    told = "\n".join(lines)
+    entries = []
+    for parameter in signature.parameters.values():
+        stars = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
+        word = stars + parameter.name
+        if word in GLOSSARY and not re.search(rf"^(?:.*, )?{re.escape(word)}(?:, .*)? ?:", told, re.M):
+            entries += [f"{word} : {GLOSSARY[word][0]}", f"    {GLOSSARY[word][1]}"]
+    if entries:
+        put(lines, "Parameters", entries)
+    back = signature.return_annotation
+    back = back if isinstance(back, str) else getattr(back, "__name__", "")
+    if back not in ("", "None", "Any", "_empty") and not section(lines, "Returns") and not section(lines, "Yields"):
+        put(lines, "Returns", [f"``{back}``"])
 
 
 def link_names(app, what, name, thing, options, lines):
@@ -139,6 +198,7 @@ def setup(app):
     copy_notebooks(HERE / "notebooks")
     shutil.rmtree(HERE / "api" / "generated", ignore_errors=True)
     write_commands(HERE / "api" / "generated" / "shell.md")
+    app.connect("autodoc-process-docstring", complete, priority=50)
     app.connect("autodoc-process-docstring", link_names, priority=100)
     app.connect("autodoc-skip-member", of_skdpal_only)
     return {"parallel_read_safe": True}

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and what is committed with them is what they print."""
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ nbclient = pytest.importorskip("nbclient")
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+NUMBERS = range(1, 9)
 SECONDS = 20  # of cells, on an idle machine; a busy one gets six times as many
+LARGEST = 400_000  # bytes of a committed notebook
 PRIVATE = re.compile(r"/(home|root|tmp|work|Users|mnt|private)/|[A-Z]:\\\\|site-packages")
 WARNED = re.compile(r"\b\w*Warning: |Traceback \(most recent call last\)")
 ALLOWED = ("simulation(seed=",)  # a notebook that computes with seeded noise says so itself
@@ -28,6 +31,33 @@ def words_of(output):
     return "\n".join("".join(part) for part in parts)
 
 
+def pictures_without_words(notebook):
+    """Code cells that draw and do not say what for those who cannot see it; docs/ shows the words as alternative text."""
+    drawing = [cell for cell in notebook.cells if any("image/png" in one.get("data", {}) for one in outputs_in(cell))]
+    words = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") for cell in drawing]
+    return [cell.source for cell, alt in zip(drawing, words, strict=True) if len(alt.split()) < 8]
+
+
+def outputs_in(cell):
+    return cell.outputs if cell.cell_type == "code" else []
+
+
+def shows(cell):
+    """Whether the outputs of a cell hold a figure or a table."""
+    kinds = [output.get("data", {}) for output in outputs_in(cell)]
+    return any("image/png" in data or "<table" in "".join(data.get("text/html", "")) for data in kinds)
+
+
+def levels_of(notebook):
+    """Of all headings, in order."""
+    lines = [line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    return [len(line) - len(line.lstrip("#")) for line in lines if re.match(r"#+ ", line)]
+
+
+def well_ordered(levels):
+    return levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def path(request):
     return request.param
@@ -39,7 +69,13 @@ def notebook(path):
 
 
 def test_there_are_notebooks():
+    assert {int(path.stem[:2]) for path in NOTEBOOKS} == set(NUMBERS)
     assert {"05a_cold_start", "05b_modalities", "05c_experts"} <= {path.stem for path in NOTEBOOKS}
+
+
+def test_the_list_of_notebooks_is_complete():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[\w+\]\((\w+\.ipynb)\)", text, re.MULTILINE) == [path.name for path in NOTEBOOKS]
 
 
 def test_what_is_committed_was_run_in_order_and_shows_what_it_printed(notebook):
@@ -63,6 +99,20 @@ def test_a_notebook_says_what_it_is_about(notebook):
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
+    assert well_ordered(levels_of(notebook))
+
+
+def test_a_notebook_is_small_ends_in_something_to_look_at_and_says_what_is_seen(path, notebook):
+    assert path.stat().st_size < LARGEST
+    assert shows([cell for cell in notebook.cells if cell.cell_type == "code"][-1])
+    assert not pictures_without_words(notebook)
+
+
+def test_links_lead_somewhere(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", cell.source):
+                assert (FOLDER / target).exists(), target
 
 
 def test_a_notebook_runs(notebook, tmp_path):
@@ -83,3 +133,21 @@ def test_a_notebook_runs(notebook, tmp_path):
 )
 def test_what_must_not_be_there_would_be_found(text):
     assert WARNED.search(text) or PRIVATE.search(text)
+
+
+def test_a_picture_without_words_and_an_end_without_anything_would_be_found():
+    drawn = nbformat.v4.new_output("display_data", {"image/png": "iVBO", "text/plain": "<Figure>"})
+    said = nbformat.v4.new_output("stream", text="0.9")
+    bare = nbformat.v4.new_code_cell("plot()", outputs=[drawn])
+    told = nbformat.v4.new_code_cell("plot()", outputs=[drawn])
+    told.metadata["mystnb"] = {"image": {"alt": "Accuracy against the number of labels, for three methods."}}
+    assert pictures_without_words(nbformat.v4.new_notebook(cells=[bare, told])) == ["plot()"]
+    assert shows(told)
+    assert not shows(nbformat.v4.new_code_cell("print(0.9)", outputs=[said]))
+
+
+@pytest.mark.parametrize(
+    ("levels", "fine"), [([1, 2, 3, 2], True), ([1, 3], False), ([2, 2], False), ([1, 2, 1], False)]
+)
+def test_headings_that_jump_would_be_found(levels, fine):
+    assert well_ordered(levels) == fine

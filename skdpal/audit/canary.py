@@ -118,7 +118,7 @@ class ModalityCanary(Canary):
     modality : str
         As receipts and caps name it.
     columns : sequence of int
-        Where it lies in X; NaN where a patient lacks it.
+        Where it lies in X; who lacks it has zeros there, as after `ModalityBlocks.transform`.
     row : array-like, or callable, optional
         As in `PatientCanary`.
     """
@@ -137,7 +137,7 @@ class ModalityCanary(Canary):
         row = _row_of(self.row, cohort, self.patient)
         there = cohort.changed(self.patient, row)
         without = np.array(there.row(self.patient), dtype=np.float64).ravel()
-        without[list(self.columns)] = np.nan
+        without[list(self.columns)] = 0.0
         return there, there.changed(self.patient, without)
 
 

@@ -23,7 +23,7 @@ from skdpal.privacy.events.kinds import by_modality
 from skdpal.privacy.ledger import PrivacyLedger
 from skdpal.privacy.ledger.state import Receipt
 
-__all__ = ["Claim", "claim_of", "paid_laws", "rests_on_coins"]
+__all__ = ["Claim", "claim_of", "paid_laws", "releases", "rests_on_coins"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,21 @@ def rests_on_coins(ledgers: Iterable[PrivacyLedger]) -> tuple[bool, bool]:
     """Whether a price rests on secret samples, and whether one rests on a secret number of runs."""
     kinds = [kind for ledger in ledgers for receipt in ledger.receipts() for kind in _kinds(receipt.event)]
     return events.PoissonGaussian in kinds, events.RepeatAndSelect in kinds
+
+
+def releases(ledgers: Iterable[PrivacyLedger]) -> int:
+    """How many noisy answers receipts pay for, at least."""
+    return sum(_number(receipt.event) for ledger in ledgers for receipt in ledger.receipts())
+
+
+def _number(event: Event) -> int:
+    if isinstance(event, events.Composed):
+        return event.count * sum(map(_number, event.events))
+    if isinstance(event, events.OneOf):
+        return min(map(_number, event.events), default=0)
+    if isinstance(event, events.RepeatAndSelect):
+        return _number(event.event)
+    return event.steps if isinstance(event, events.Gaussian | events.PoissonGaussian) else 1
 
 
 def _of_one(ledger: PrivacyLedger, canary: Canary, committed: bool) -> Claim:
@@ -126,7 +141,9 @@ def _gaussian(paid: float, delta: float) -> Claim:
 def _existing(ledger: PrivacyLedger, account: str) -> str:
     known = [ROOT, *ledger.accounts()]
     if account not in known and not any(name.startswith(f"{account}/") for name in known):
-        raise ValueError(f"Expected account to be one of {known}. Found {account!r}. Name where the canary's patient pays.")
+        raise ValueError(
+            f"Expected account to be one of {known}. Found {account!r}. Name where the canary's patient pays."
+        )
     return account
 
 

@@ -24,7 +24,7 @@ __all__ = ["AuditCohort", "Slots"]
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """Rows for every slot: of a patient without content, NaN in every column and None as label.
+    """Rows for every slot: of a patient without content, zeros and None as label.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class AuditCohort:
     (2, (2, 3), ['p3'])
     >>> without = cohort.emptied("p1")[:2]
     >>> without.n_patients, without.X.shape, without.slots.X[0]
-    (2, (1, 3), array([nan, nan, nan]))
+    (2, (1, 3), array([0., 0., 0.]))
     """
 
     roster: tuple[str, ...]
@@ -89,11 +89,8 @@ class AuditCohort:
         """
         table = dict(X) if isinstance(X, Mapping) else X if isinstance(X, pd.DataFrame) else np.asarray(X)
         first = next(iter(table.values())) if isinstance(table, dict) else table
-        if record_ids is None:
-            record_ids = (
-                first.index if isinstance(first, pd.DataFrame) else [f"patient-{at:02d}" for at in range(len(first))]
-            )
-        roster = tuple(map(str, record_ids))
+        default = list(first.index) if isinstance(first, pd.DataFrame) else _numbered(len(first))
+        roster = tuple(map(str, default if record_ids is None else record_ids))
         labels = np.empty(len(roster), dtype=object)
         if y is not None and len(y) != len(roster):
             raise ValueError(
@@ -145,7 +142,11 @@ class AuditCohort:
 
     @property
     def slots(self) -> Slots:
-        """Rows of all slots, for studies whose pool keeps an empty slot, as a published selection does."""
+        """Rows of all slots, in every world as many.
+
+        For a published pool, whose positions are public (see `SlotUtility`); and for an evaluation group, where a patient
+        without a diagnosis counts as misclassified, whatever the row.
+        """
         gone = [at for at, patient in enumerate(self.roster) if patient in self.empty]
         labels = self.labels.copy()
         labels[gone] = None
@@ -155,7 +156,9 @@ class AuditCohort:
     def folder(self) -> Path:
         """An empty folder of this run, for studies that need one; it goes when the run is over."""
         if self.workspace is None:
-            raise ValueError("Expected to be inside an audit, which lends a folder. Make one yourself to try the study.")
+            raise ValueError(
+                "Expected to be inside an audit, which lends a folder. Make one yourself to try the study."
+            )
         return self.workspace
 
     def __getitem__(self, key: slice | Sequence[int]) -> Self:
@@ -180,7 +183,9 @@ class AuditCohort:
         """The slot of a patient, by position (also from the end) or name."""
         if isinstance(patient, str):
             if patient not in self.roster:
-                raise ValueError(f"Expected patient to be one of the roster. Found {patient!r}. Name one of record_ids.")
+                raise ValueError(
+                    f"Expected patient to be one of the roster. Found {patient!r}. Name one of record_ids."
+                )
             return self.roster.index(patient)
         if not -self.n_patients <= patient < self.n_patients:
             raise ValueError(f"Expected patient to be one of {self.n_patients} slots. Found {patient!r}.")
@@ -221,6 +226,10 @@ class AuditCohort:
         return patient if self.names is None else self.names.get(patient, patient)
 
 
+def _numbered(number: int) -> list[str]:
+    return [f"patient-{at:02d}" for at in range(number)]
+
+
 def _rows(table: Any, positions: Sequence[int]) -> Any:
     if isinstance(table, dict):
         return {name: _rows(part, positions) for name, part in table.items()}
@@ -228,26 +237,23 @@ def _rows(table: Any, positions: Sequence[int]) -> Any:
 
 
 def _blanked(table: Any, positions: Sequence[int]) -> Any:
-    if isinstance(table, dict):
-        return {name: _blanked(part, positions) for name, part in table.items()}
-    if isinstance(table, pd.DataFrame):
-        blank = table.copy().astype({name: np.float64 for name in table.columns[table.dtypes == np.int64]})
-        blank.iloc[list(positions), :] = np.nan
-        return blank
-    numbers = np.array(table, dtype=np.float64)
-    numbers[list(positions)] = np.nan
-    return numbers
+    for at in positions:
+        table = _written(table, at, 0.0)
+    return table
 
 
 def _written(table: Any, at: int, row: Any) -> Any:
+    """The table with another row; one number fills all of it."""
     if isinstance(table, dict):
-        return {name: _written(part, at, row[name]) if name in row else part for name, part in table.items()}
+        new = row if isinstance(row, Mapping) else dict.fromkeys(table, row)
+        return {name: _written(part, at, new[name]) if name in new else part for name, part in table.items()}
+    numbers = np.asarray(row, dtype=np.float64).ravel()
     if isinstance(table, pd.DataFrame):
-        changed = table.astype(np.float64)
-        changed.iloc[at] = np.asarray(row, dtype=np.float64).ravel()
-        return changed
+        frame = table.astype(np.float64)
+        frame.iloc[at] = numbers if numbers.size > 1 else float(numbers[0])
+        return frame
     changed = np.array(table, dtype=np.float64)
-    changed[at] = np.asarray(row, dtype=np.float64).ravel()
+    changed[at] = numbers
     return changed
 
 

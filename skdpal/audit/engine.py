@@ -1,4 +1,4 @@
-"""`audit`: is there an attack on a whole study that beats its price?"""
+"""`audit`: look for an attack on a whole study that beats its price."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from skdpal.audit.worlds import (
     grants,
     log_ratio,
     play,
+    shift_between,
     statistic_of,
     unpaid,
 )
 from skdpal.privacy.validation import check_count, check_real
 
-__all__ = ["audit", "cohort_of", "default_canaries"]
+__all__ = ["GHOSTS", "audit", "cohort_of", "default_canaries"]
 
 _ALIASES = 8  # fresh coins over which a likelihood is averaged
-_GHOSTS = 3  # pairs of runs that show what is not protected
+GHOSTS = 3  # pairs of runs that show what is not protected
 _WORLDS = (True, False)
 
 
@@ -129,7 +130,9 @@ def audit(
     patients = cohort_of(cohort)
     chosen = default_canaries() if canaries is None else list(canaries)
     if not chosen or not all(isinstance(canary, Canary) for canary in chosen):
-        raise ValueError(f"Expected canaries to be a list of canaries. Found {canaries!r}. See skdpal.audit.PatientCanary.")
+        raise ValueError(
+            f"Expected canaries to be a list of canaries. Found {canaries!r}. See skdpal.audit.PatientCanary."
+        )
     if len({canary.name for canary in chosen}) < len(chosen):
         raise ValueError("Expected canaries with different names. Rename those that share one.")
     trials = [_trial(study_factory, canary, patients, seed) for canary in chosen]
@@ -142,7 +145,7 @@ def audit(
         (trial, present, number)
         for trial in trials
         for present in _WORLDS
-        for number in range(runs if trial.canary.protected else _GHOSTS)
+        for number in range(runs if trial.canary.protected else GHOSTS)
     ]
     with watched(progress, len(jobs)) as shown:
         outcomes = list(_carried_out(study_factory, jobs, n_jobs, shown))
@@ -167,6 +170,7 @@ def default_canaries() -> list[Canary]:
 
 
 def cohort_of(given: Any) -> AuditCohort:
+    """The patients that were given, or made-up ones."""
     if given is None:
         return AuditCohort.example()
     if isinstance(given, AuditCohort):
@@ -212,7 +216,7 @@ def _with(trial: _Trial, noise: float) -> _Trial:
 def _plan(trial: _Trial, runs: int, confidence: float) -> Finding:
     """What is known before anything is run, the power above all."""
     if not trial.canary.protected:
-        return Finding.of(trial.canary.name, False, Claim(math.nan, math.nan, trial.claim.delta), _GHOSTS, math.nan)
+        return Finding.of(trial.canary.name, False, Claim(math.nan, math.nan, trial.claim.delta), GHOSTS, math.nan)
     judging = runs if _fixed(trial) else runs - runs // 2
     name = trial.canary.name if trial.noise == 1 else f"self-test: half the noise ({trial.canary.name})"
     power = power_of(trial.claim, judging, confidence)
@@ -220,14 +224,14 @@ def _plan(trial: _Trial, runs: int, confidence: float) -> Finding:
 
 
 def _fixed(trial: _Trial) -> bool:
-    """Whether the threshold is fixed beforehand, half-way between the worlds."""
-    return trial.statistic == "transcript" and not math.isnan(trial.claim.mu)
+    """Whether the threshold is fixed beforehand, half-way between the worlds: the best for μ, and for a pure ε."""
+    return trial.statistic == "transcript" and (not math.isnan(trial.claim.mu) or trial.claim.delta == 0)
 
 
 def _carried_out(
     factory: Factory, jobs: list[tuple[_Trial, bool, int]], n_jobs: int | None, shown: Progress
 ) -> Iterator[Outcome]:
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
     parallel = Parallel(n_jobs=n_jobs, return_as="generator", batch_size="auto", pre_dispatch="4*n_jobs")
     done = parallel(delayed(_one)(factory, *job) for job in jobs)
@@ -254,7 +258,8 @@ def _one(factory: Factory, trial: _Trial, present: bool, number: int) -> Outcome
     if trial.statistic == "own coins secret":
         return Outcome(_averaged(factory, trial, mine, theirs, present, seed), differing, None, receipts)
     ratio = log_ratio(mine, theirs, trial.laws)
-    return Outcome(ratio if present else -ratio, differing, None, receipts)
+    shift = shift_between(mine, theirs, trial.laws)
+    return Outcome(ratio if present else -ratio, differing, None, receipts, shift)
 
 
 def _averaged(factory: Factory, trial: _Trial, mine: Run, theirs: Run, present: bool, seed: int) -> float:
@@ -288,7 +293,8 @@ def _judged(
     if len({out.receipts for out in outcomes}) > 1:
         claim = _committed(factory, trial)
     found = _attacked(trial, worlds, confidence)
-    return plan.judged(found, claim, differing, often)
+    shifts = [out.shift for out in outcomes if not math.isnan(out.shift)]
+    return plan.judged(found, claim, differing, often, max(shifts, default=math.nan))
 
 
 def _attacked(trial: _Trial, worlds: dict[bool, list[Outcome]], confidence: float) -> Attack:

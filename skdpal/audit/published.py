@@ -159,7 +159,8 @@ class _Reader:
             return
         self.ledgers.append(ledger)
         paid = [{**asdict(receipt), "event": repr(receipt.event), "date": ""} for receipt in ledger.receipts()]
-        public: dict[str, Any] = {"receipts": paid, "accounts": ledger.accounts(), "rounds": ledger.rounds()}
+        rounds = [{"name": name, **parameters} for name, parameters in ledger.rounds().items()]  # names follow models
+        public: dict[str, Any] = {"receipts": paid, "accounts": ledger.accounts(), "rounds": rounds}
         if self.certificates:
             public["certificate"] = ledger.certificate()
         yield from self.read(public, f"{path}", depth + 1)
@@ -192,7 +193,9 @@ def _parts(thing: Any) -> dict[str, Any]:
     """What of an object leaves with it."""
     if hasattr(thing, "release_folder") and hasattr(thing, "ledger"):  # a study: what lies in its open half
         return {"release": thing.release_folder, "ledger": thing.ledger}
-    if hasattr(thing, "estimator") and hasattr(thing, "X_training"):  # a learner: it keeps patients, and never lends them
+    if hasattr(thing, "estimator") and hasattr(
+        thing, "X_training"
+    ):  # a learner: it keeps patients, and never lends them
         return {"estimator": thing.estimator, "ledger": thing.ledger}
     if hasattr(thing, "state_dict"):  # a network
         return {name: tensor.detach().cpu().numpy() for name, tensor in thing.state_dict().items()}

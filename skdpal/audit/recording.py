@@ -63,7 +63,7 @@ class Draw:
     answer: NDArray[Any]
 
     def log_likelihood(self, answer: NDArray[Any]) -> float:
-        """ln of the density of an answer, up to what does not depend on values and parameters.
+        """Ln of the density of an answer, up to what does not depend on values and parameters.
 
         Sources: Gumbel winners in order are Plackett and Luce's (Durfee and Rogers 2019).
         """
@@ -75,11 +75,11 @@ class Draw:
         if self.law == "gumbel":
             return _plackett_luce(np.asarray(self.values, dtype=np.float64) / scale, answer)
         away = (np.asarray(answer) - self.values) / scale
-        spread = -away.size * float(np.log(scale))
-        return spread - float((away**2).sum() / 2 if self.law == "gaussian" else np.abs(away).sum())
+        squares = (away**2).sum() / 2 if self.law == "gaussian" else np.abs(away).sum()
+        return -float(squares) - float(away.size * np.log(scale))
 
     def ratio(self, other: Draw) -> float:
-        """ln p(the answer of this draw | its own values) - ln p(the same | the other's values)."""
+        """Ln p(the answer of this draw | its own values) - ln p(the same | the other's values)."""
         if self.law == "gaussian" and self.parameters == other.parameters:  # without the cancellation of large squares
             step = self.values - other.values
             away = self.answer - (self.values + other.values) / 2
@@ -191,7 +191,7 @@ def seed_of(*parts: Any) -> int:
 
 
 def _plackett_luce(weights: NDArray[np.float64], winners: NDArray[Any]) -> float:
-    """ln of the chance that these win, in this order, under Gumbel noise of scale 1."""
+    """Ln of the chance that these win, in this order, under Gumbel noise of scale 1."""
     left, total = weights.copy(), 0.0
     for winner in np.asarray(winners, dtype=np.intp):
         largest = left.max()

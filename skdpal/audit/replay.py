@@ -14,7 +14,7 @@ from skdpal.audit.claim import Claim, claim_of
 from skdpal.audit.engine import cohort_of
 from skdpal.audit.published import differences
 from skdpal.audit.recording import Draw, seed_of
-from skdpal.audit.worlds import Factory, Run, by_itself, grants, play, unpaid
+from skdpal.audit.worlds import Factory, Run, by_itself, grants, play, shift_between, unpaid
 from skdpal.privacy.validation import check_count
 
 __all__ = ["ReplayReport", "replay"]
@@ -22,6 +22,7 @@ __all__ = ["ReplayReport", "replay"]
 PAID = "noise of a charged release"
 UNPAID = "without a receipt"
 ITSELF = "varies by itself"
+_SHOWN = 12  # paths in words; all are in the table
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +75,14 @@ class ReplayReport:
         word = "PASSED" if self.passed else "FAILED"
         lines = [f"{word}: {self.canary}; {len(self.receipts)} receipts, {len(self.draws)} noisy answers."]
         if not math.isnan(self.claim.mu):
-            lines.append(f"Exact values of both worlds are apart by μ = {self.mu:.4f}; receipts pay for {self.claim.mu:.4f}.")
+            lines.append(
+                f"Exact values of both worlds are apart by μ = {self.mu:.4f}; receipts pay for {self.claim.mu:.4f}."
+            )
         for words in (UNPAID, PAID, ITSELF):
             paths = self.differences.loc[self.differences["explained"] == words, "path"].tolist()
             if paths:
-                lines.append(f"{words}: {', '.join(paths)}")
+                more = f", and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+                lines.append(f"{words}: {', '.join(paths[:_SHOWN])}{more}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -155,8 +159,7 @@ def replay(
             words = UNPAID if path in left else ITSELF if path in ignored else PAID
             found.setdefault((path, words), []).append(size)
         shifts = [one.shift(other) for one, other in zip(mine.seen(laws), forced.seen(laws), strict=False)]
-        gaussian = [shift for shift, draw in zip(shifts, mine.seen(laws), strict=False) if draw.law == "gaussian"]
-        mu = max(mu, math.sqrt(math.fsum(shift**2 for shift in gaussian if not math.isnan(shift))))
+        mu = max(mu, shift_between(mine, forced, [law for law in laws if law == "gaussian"]))
         if first is None:
             first, draws = mine, _draws(mine.seen(laws), shifts)
     assert first is not None

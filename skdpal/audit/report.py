@@ -18,12 +18,14 @@ __all__ = ["VERDICTS", "AuditReport", "Finding"]
 
 BELOW = "below its price"
 BEATEN = "BEATS ITS PRICE"
+PATH = "exceeds its price on a path"
 UNPAID = "differs without a receipt"
 PUBLIC = "not protected, as stated"
 UNSEEN = "NOT SEEN: the audit is blind"
 CAUGHT = "planted fault, caught"
 MISSED = "PLANTED FAULT, MISSED"
-VERDICTS = (BELOW, BEATEN, UNPAID, PUBLIC, UNSEEN, CAUGHT, MISSED)
+VERDICTS = (BELOW, BEATEN, PATH, UNPAID, PUBLIC, UNSEEN, CAUGHT, MISSED)
+_ROUNDING = 1e-6  # relative; clipping leaves more room than sums of floats take
 _FINE = (BELOW, PUBLIC, CAUGHT)
 
 COLUMNS = (
@@ -63,6 +65,9 @@ class Finding:
     mu_low, epsilon_low : float
         What the study has at least, at the confidence of the report.
     false_positives, false_negatives : int
+    mu_path : float
+        The largest √Σ‖v − v'‖²/σ² of a run, v and v' the exact values of both worlds: no run may tell more than the claim, if
+        all its noise is Gaussian (docs/trusted_kernel.md, Lemma G). Exact, so that one run is enough; NaN where other noise is.
     differing : dict of str to float
         What differs without a receipt: path, and largest difference (NaN for what is no number).
     differing_runs : int
@@ -84,6 +89,7 @@ class Finding:
     epsilon_low: float = math.nan
     false_positives: int = 0
     false_negatives: int = 0
+    mu_path: float = math.nan
     differing: Mapping[str, float] = field(default_factory=dict)
     differing_runs: int = 0
     verdict: str = ""
@@ -99,12 +105,16 @@ class Finding:
         """Whether it is as it should be."""
         return self.verdict in _FINE
 
-    def judged(self, found: Attack, claim: Claim, differing: Mapping[str, float], often: int) -> Self:
+    def judged(
+        self, found: Attack, claim: Claim, differing: Mapping[str, float], often: int, mu_path: float = math.nan
+    ) -> Self:
         """With the result of an attack."""
         beaten = found.beats(mu=claim.mu) if not math.isnan(claim.mu) else False
         if math.isnan(claim.mu) and math.isfinite(claim.epsilon):
             beaten = found.beats(epsilon=claim.epsilon, delta=claim.delta)
         verdict = UNPAID if differing else BEATEN if beaten else BELOW
+        if verdict == BELOW and mu_path > claim.mu * (1 + _ROUNDING):
+            verdict = PATH
         if self.planted:
             verdict = CAUGHT if beaten else MISSED
         return replace(
@@ -117,6 +127,7 @@ class Finding:
             epsilon_low=found.epsilon(claim.delta),
             false_positives=found.false_positives,
             false_negatives=found.false_negatives,
+            mu_path=mu_path,
             differing=dict(differing),
             differing_runs=often,
             verdict=verdict,
@@ -145,6 +156,11 @@ class Finding:
             )
         if self.verdict == PUBLIC:
             return f"{self.canary}: {paths} tell an empty slot from none. The roster is public; only a patient's content is protected."
+        if self.verdict == PATH:
+            return (
+                f"{self.canary}: along one run the exact values of both worlds are apart by μ = {self.mu_path:.3f}, receipts pay "
+                f"for {self.claimed_mu:.3f}. Something is not clipped, not charged, or charged to somebody else."
+            )
         if self.verdict == UNSEEN:
             return f"{self.canary}: nothing tells an empty slot from none. Return what the study publishes, its ledger too."
         return ""
@@ -184,7 +200,9 @@ class AuditReport:
             With columns canary, protected, claimed_mu, claimed_epsilon, delta, runs, power, mu_low, epsilon_low,
             false_positives, false_negatives, verdict.
         """
-        return pd.DataFrame([{name: getattr(one, name) for name in COLUMNS} for one in self.findings], columns=[*COLUMNS])
+        return pd.DataFrame(
+            [{name: getattr(one, name) for name in COLUMNS} for one in self.findings], columns=[*COLUMNS]
+        )
 
     def differences(self) -> pd.DataFrame:
         """What differs without a receipt: canary, path and largest difference."""

@@ -31,8 +31,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skdpal.audit.canary import Canary, LabelCanary
 from skdpal.audit.claim import paid_laws, rests_on_coins
 from skdpal.audit.cohort import AuditCohort
@@ -40,10 +38,24 @@ from skdpal.audit.published import Leaf, differences, leaves_of, ledgers_of
 from skdpal.audit.recording import Draw, recorded
 from skdpal.privacy.ledger import PrivacyLedger
 
-__all__ = ["ANSWERS", "Factory", "Outcome", "Run", "by_itself", "grants", "log_ratio", "play", "statistic_of", "unpaid"]
+__all__ = [
+    "ANSWERS",
+    "Factory",
+    "Outcome",
+    "Run",
+    "by_itself",
+    "grants",
+    "log_ratio",
+    "play",
+    "shift_between",
+    "statistic_of",
+    "unpaid",
+]
 
 Factory = Callable[[AuditCohort], Any]
 ANSWERS = "noisy answers"  # the path of the transcript itself, if the worlds do not even ask the same
+REFUSAL = "refusal"
+_WORDS = 160  # of an error's message
 
 
 @dataclass(eq=False)
@@ -88,16 +100,25 @@ class Outcome:
         What was published, as numbers, where the statistic is learnt.
     receipts : str
         A digest of the receipts, to see whether they are always the same.
+    shift : float
+        √Σ ‖v − v'‖²/σ² of the Gaussian answers along the run: what it told at most, without chance (Lemma G).
     """
 
     ratio: float
     differing: dict[str, float]
     numbers: dict[str, Any] | None = None
     receipts: str = ""
+    shift: float = math.nan
 
 
 def play(
-    factory: Factory, cohort: AuditCohort, seed: int, *, certificates: bool = False, strict: bool = False, **options: Any
+    factory: Factory,
+    cohort: AuditCohort,
+    seed: int,
+    *,
+    certificates: bool = False,
+    strict: bool = False,
+    **options: Any,
 ) -> Run:
     """Run a study in one world and write down what it draws and publishes.
 
@@ -139,6 +160,9 @@ def unpaid(mine: Run, theirs: Run, ignored: dict[str, str]) -> dict[str, float]:
         "content".
     """
     found = differences(mine.leaves, theirs.leaves)
+    if REFUSAL in found:  # one of the two published nothing else
+        words = next(run.leaves[REFUSAL].content for run in (mine, theirs) if REFUSAL in run.leaves)
+        return {f"{REFUSAL} {words[:_WORDS]}": math.nan}
     kept = {path: size for path, size in found.items() if not _ignored(path, mine, theirs, ignored)}
     if not theirs.whole:
         kept = {ANSWERS: math.nan, **kept}
@@ -150,17 +174,25 @@ def by_itself(mine: Run, again: Run) -> dict[str, str]:
     found = differences(mine.leaves, again.leaves)
     nothing = Leaf("nothing", "")
     return {
-        path: "content"
-        if mine.leaves.get(path, nothing).form == again.leaves.get(path, nothing).form
-        else "form"
+        path: "content" if mine.leaves.get(path, nothing).form == again.leaves.get(path, nothing).form else "form"
         for path in found
     }
 
 
 def log_ratio(mine: Run, theirs: Run, laws: Sequence[str]) -> float:
-    """ln p(answers | mine) - ln p(answers | theirs), as far as both asked the same."""
+    """Ln p(answers | mine) - ln p(answers | theirs), as far as both asked the same."""
     pairs = zip(mine.seen(laws), theirs.seen(laws), strict=False)
-    return sum(one.ratio(other) for one, other in pairs if one.values.shape == other.values.shape and one.law == other.law)
+    return sum(
+        one.ratio(other) for one, other in pairs if one.values.shape == other.values.shape and one.law == other.law
+    )
+
+
+def shift_between(mine: Run, theirs: Run, laws: Sequence[str]) -> float:
+    """√Σ ‖v − v'‖²/σ² along a run whose visible noise is Gaussian; NaN if some is not."""
+    if any(law != "gaussian" for law in laws):
+        return math.nan
+    shifts = [one.shift(other) for one, other in zip(mine.seen(laws), theirs.seen(laws), strict=False)]
+    return math.sqrt(math.fsum(shift**2 for shift in shifts if not math.isnan(shift)))
 
 
 def statistic_of(run: Run) -> str:
@@ -179,7 +211,7 @@ def _attempt(factory: Factory, cohort: AuditCohort, strict: bool) -> Any:
         if strict:
             error.add_note(f"So failed the study under audit, {cohort.world}.")
             raise
-        return {"refusal": f"{type(error).__name__}: {error}"}
+        return {REFUSAL: f"{type(error).__name__}: {error}"}
 
 
 def _ignored(path: str, mine: Run, theirs: Run, ignored: dict[str, str]) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from skdpal.cli.audit import audit
+from skdpal.cli.certificate import certificate
 from skdpal.cli.demo import demo
 from skdpal.cli.ledger import ledger
 from skdpal.cli.screen import plain_errors, plan_of, protocol, show_plan
@@ -29,6 +31,8 @@ def plan(**options: Any) -> None:
     show_plan(planned)
 
 
+main.add_command(audit)
 main.add_command(demo)
 main.add_command(study)
 main.add_command(ledger)
+main.add_command(certificate)

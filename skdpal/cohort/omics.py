@@ -61,6 +61,12 @@ def write_predictions(
         Of a model without a ledger, such as one from `load_model`: what its study published (``certificate.json``). The
         caller vouches that it is the model's.
 
+    Raises
+    ------
+    ValueError
+        If the model is not a released DP model, if rows and `data` do not match, or if columns of somebody else would
+        be overwritten.
+
     Notes
     -----
     Nothing is charged: everything written is computed from the release and the rows.
@@ -79,12 +85,6 @@ def write_predictions(
 
     Embeddings are not written: they are the patients' own data in fewer numbers, and no release. Whoever needs them,
     inside, for a plot writes ``data.obsm["X_public"] = encoder.transform(rows_of(data))``.
-
-    Raises
-    ------
-    ValueError
-        If the model is not a released DP model, if rows and `data` do not match, or if columns of somebody else would
-        be overwritten.
 
     Examples
     --------
@@ -133,6 +133,15 @@ def read_provenance(data: Any, key: str = "skdpal") -> dict[str, Any]:
         "status", "may_leave", "about", "in_words", "model", "fingerprint", "classes"; and if there is a certificate
         "epsilon", "delta", "adjacency", "journal_head", ..., and "certificate", the whole of it, with "receipts" and
         "versions".
+
+    Raises
+    ------
+    ValueError
+        If nothing was written under `key`.
+
+    Examples
+    --------
+    `write_predictions` has one.
     """
     entry = data.uns.get(key)
     if not isinstance(entry, Mapping) or "may_leave" not in entry:

@@ -7,10 +7,12 @@ from typing import Any
 
 from sklearn.utils import estimator_html_repr
 
-__all__ = ["BudgetDisplay", "budget_bar"]
+from skdpal.privacy.ledger.panel import bar, framed
+
+__all__ = ["BudgetRepr", "budget_bar"]
 
 
-class BudgetDisplay:
+class BudgetRepr:
     """Adds a budget bar to the HTML of an estimator with a `ledger`."""
 
     def _html_repr(self) -> str:
@@ -25,14 +27,8 @@ def budget_bar(ledger: Any) -> str:
     ledger : PrivacyLedger or Handle or None
         None gives a sentence instead of a bar.
     """
-    style = "font:13px sans-serif;margin:.4em 0;max-width:24em"
     if ledger is None:
-        return f'<div style="{style}">no ledger: fits inside simulation() only</div>'
-    spent, ceiling = ledger.spent(), ledger.budget.epsilon
-    share = min(spent / ceiling, 1.0)
-    words = f"ε {spent:.2f} spent (odometer) of {ceiling:.2f}, δ={ledger.budget.delta:g}, account {ledger.account}"
-    return (
-        f'<div style="{style}" role="img" aria-label="{escape(words)}"><div style="background:#ddd;height:.6em;border-radius:3px">'
-        f'<div style="width:{100 * share:.1f}%;height:100%;border-radius:3px;background:{"#b3261e" if share > 0.9 else "#2f6f8f"}">'
-        f"</div></div>{escape(words)}</div>"
-    )
+        return framed("no ledger: fits inside simulation() only")
+    spent, budget = ledger.spent(), ledger.budget
+    words = f"ε {spent:.2f} spent (odometer) of {budget.epsilon:.2f}, δ={budget.delta:g}, account {ledger.account}"
+    return framed(bar(spent, budget.epsilon, words), escape(words))

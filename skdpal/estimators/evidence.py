@@ -31,6 +31,13 @@ class Release:
         Standard deviation of the noise.
     expected_records : float
         The public number, or expectation, of patients. Never the realised number of a hidden cohort.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal.estimators import Release
+    >>> Release(np.zeros((2, 8)), np.array([14.1, 13.8]), noise_multiplier=2.0, expected_records=40.0).noise_multiplier
+    2.0
     """
 
     sums: Array

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skdpal.estimators.display import BudgetDisplay
+from skdpal.estimators.display import BudgetRepr
 from skdpal.estimators.patients import expected_number, read_patients, refuse_weights
 from skdpal.estimators.prior import PublicPrior, unit_ball
 from skdpal.estimators.regime import kappa, recommended_steps, warn_if_weak
@@ -33,7 +33,7 @@ _ROOT2 = float(np.sqrt(2.0))
 _MARGIN = 1 - 1e-9  # float64 sums of clipped gradients stay within the sensitivity
 
 
-class DPLinearClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
+class DPLinearClassifier(BudgetRepr, ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression by a few steps of noisy full-batch gradient descent.
 
     For κ = n μ/√d above 8, where one release of prototypes leaves signal unused: cohorts of hundreds or

@@ -61,6 +61,16 @@ class Posterior:
         Orthonormal columns.
     fractions : ndarray of shape (n_classes,)
         Estimated class fractions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal import DPPrototypeClassifier
+    >>> from skdpal.estimators import Release
+    >>> released = Release(np.array([[9.0, 0.0], [0.0, 9.0]]), np.array([14.0, 14.0]), 2.0, 40.0)
+    >>> posterior = DPPrototypeClassifier(classes=["a", "b"]).restore([released]).posterior_
+    >>> posterior.predict_proba(np.eye(2)).round(2).tolist()
+    [[0.75, 0.25], [0.25, 0.75]]
     """
 
     weights: Array

@@ -62,7 +62,13 @@ class PublicPrior:
 
     @classmethod
     def from_public(cls, X: Any, y: Any) -> Self:
-        """Compute the prior from public rows and labels; nothing is charged."""
+        """Compute the prior from public rows and labels; nothing is charged.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not belong together.
+        """
         names = tuple(map(str, X.columns)) if hasattr(X, "columns") else None
         rows, labels = check_finite("X", X), np.asarray(y)
         if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):

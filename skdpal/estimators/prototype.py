@@ -204,7 +204,10 @@ class DPPrototypeClassifier(ReleasedClassifier):
             return None
         n_labels, n_features = len(self._labels(self.prior.classes)), self.prior.means.shape[1]
         nothing = Release(np.zeros((n_labels, n_features)), np.zeros(n_labels), 1.0, 0.0)
-        return clone(self).set_params(ledger=None).restore([nothing])
+        public = clone(self).set_params(ledger=None).restore([nothing])
+        if hasattr(self, "feature_names_in_"):  # it is asked about the same tables
+            public.feature_names_in_ = self.feature_names_in_
+        return public
 
     def restore(self, releases: Sequence[Release]) -> Self:
         """Take up what was released earlier, as from a file; no patient is read and nothing is charged.
@@ -213,6 +216,11 @@ class DPPrototypeClassifier(ReleasedClassifier):
         ----------
         releases : sequence of Release
             Of all cohorts, at least one. `classes` or `prior` must be given.
+
+        Raises
+        ------
+        ValueError
+            If classes are unknown, or the releases were made for others.
         """
         classes = self._public_classes(None)
         if classes is None:

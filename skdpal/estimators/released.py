@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skdpal.estimators.display import BudgetDisplay
+from skdpal.estimators.display import BudgetRepr
 from skdpal.estimators.scoring import exact_score
 from skdpal.estimators.transition import Transition
 from skdpal.privacy.validation import check_finite, check_real
@@ -21,7 +21,7 @@ _REMEDIES = {
 }
 
 
-class ReleasedClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
+class ReleasedClassifier(BudgetRepr, ClassifierMixin, BaseEstimator):
     """Base of classifiers with the parameters `prior`, `classes`, `ledger`, `prior_weight` and `class_prior`, perhaps `transition`."""
 
     transition: Transition | None = None
@@ -36,7 +36,7 @@ class ReleasedClassifier(BudgetDisplay, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight : array-like
             As in scikit-learn.
         public : bool, default=False
             Declare that X and y are public. Otherwise the ledger's certificate becomes void.

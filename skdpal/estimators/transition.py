@@ -106,6 +106,11 @@ class Transition:
         pseudo_count : float, default=0.0
             Added to every entry: 1 keeps an error that a small table happens not to show from counting as impossible.
 
+        Raises
+        ------
+        ValueError
+            If a count is negative, or a row has none.
+
         Examples
         --------
         >>> Transition.from_counts([[8, 2], [1, 9]], ["benign", "malignant"], pseudo_count=1).matrix.round(2)

@@ -11,6 +11,7 @@ from modAL.utils.data import retrieve_rows
 from sklearn.base import clone
 
 from skdpal.estimators.patients import expected_number
+from skdpal.learner.panel import LearnerRepr
 from skdpal.learner.prices import price_for, require_price, warn_of_everybody
 from skdpal.learner.taught import Taught
 from skdpal.privacy import Selection, events
@@ -22,7 +23,7 @@ from skdpal.query.rounds import Round, account_of, largest_of
 __all__ = ["PrivateActiveLearner"]
 
 
-class PrivateActiveLearner(ActiveLearner):
+class PrivateActiveLearner(LearnerRepr, ActiveLearner):
     """An active learner whose every cohort pays once, under one ledger.
 
     It keeps modAL's verbs. The starting cohort is the account ``cohort/start``, the cohort of
@@ -145,7 +146,7 @@ class PrivateActiveLearner(ActiveLearner):
         Parameters
         ----------
         X, y : array-like
-            At least one patient; their number is public.
+            At least one patient; their number is public. ValueError if others started on this ledger before.
         bootstrap : bool, default=False
             Only False is private.
         record_ids : sequence, optional
@@ -205,7 +206,7 @@ class PrivateActiveLearner(ActiveLearner):
         Parameters
         ----------
         X, y : array-like
-            Patients and their labels.
+            Patients and their labels; ValueError if their numbers differ.
         bootstrap : bool, default=False
             Only False is private.
         only_new : bool, default=True
@@ -304,9 +305,6 @@ class PrivateActiveLearner(ActiveLearner):
             hold_start=self.hold_start,
             pool=self.pool,
         )
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        return f"PrivateActiveLearner({type(self.estimator).__name__}, {self.query_strategy!r}, {self.ledger!r})"
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -30,6 +30,25 @@ def save_model(path: str | os.PathLike[str], encoder: PublicEncoder, classifier:
         Fitted.
     classifier : DPPrototypeClassifier
         Fitted.
+
+    Raises
+    ------
+    ValueError
+        If the encoder is a network, which does not fit into plain arrays.
+
+    Examples
+    --------
+    >>> import os, tempfile, skdpal
+    >>> from skdpal.learner import load_model, save_model
+    >>> data = skdpal.datasets.load_srbct()
+    >>> lines = data.is_cell_line
+    >>> encoder = skdpal.PublicEncoder(n_components=8).fit(data.data[lines], data.target[lines])
+    >>> prior = skdpal.DPPrototypeClassifier.prior_from_public(encoder.transform(data.data[lines]), data.target[lines])
+    >>> model = skdpal.DPPrototypeClassifier(prior=prior).public_model()  # no patient, so nothing is charged
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+    >>> save_model(path, encoder, model)
+    >>> load_model(path).predict(data.data[lines]).shape
+    (46,)
     """
     if encoder.method != "whitened-pca":
         raise ValueError(
@@ -83,6 +102,15 @@ def load_model(path: str | os.PathLike[str]) -> Pipeline:
     ------
     ValueError
         If the file has another schema.
+
+    Examples
+    --------
+    >>> from skdpal.learner import load_model
+    >>> load_model("no model.npz")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no model.npz'
+
+    `save_model` has an example of both.
     """
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}

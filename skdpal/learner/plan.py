@@ -53,6 +53,13 @@ class StudyPlan:
         What divided the budget.
     n_classes, nonprivate_accuracy, public_accuracy, n_public, public_kind
         As in `plan_study`.
+
+    Examples
+    --------
+    >>> import skdpal
+    >>> plan = skdpal.plan_study(skdpal.PrivacyBudget(2.0), n_labelled=6, n_pool=20, labels_per_round=3, rounds=3)
+    >>> plan.to_frame().shape[0], plan.filter
+    (4, 'gdp')
     """
 
     budget: PrivacyBudget
@@ -294,9 +301,14 @@ def plan_study(
     Returns
     -------
     StudyPlan
+        Of public numbers alone.
 
     Raises
     ------
+    TypeError
+        If `budget` is no `PrivacyBudget`.
+    ArithmeticError
+        If the schedule costs more than the budget: a fault of skdpal.
     ValueError
         If the protocol cannot be carried out, with what would.
 

@@ -33,6 +33,14 @@ class PrivateScore:
         Public.
     noise : float
         Standard deviation of the privacy noise, on the scale of the accuracy.
+
+    Examples
+    --------
+    `private_accuracy` makes one.
+
+    >>> from skdpal.model_selection import PrivateScore
+    >>> PrivateScore(accuracy=0.8, low=0.5, high=1.0, confidence=0.95, n_patients=20, noise=0.1).n_patients
+    20
     """
 
     accuracy: float
@@ -62,6 +70,15 @@ class PrivateBalancedScore:
         Noisy number of patients of each class.
     noise : float
         Standard deviation of the privacy noise, in patients, of each count and of each number of correct ones.
+
+    Examples
+    --------
+    `private_balanced_accuracy` makes one.
+
+    >>> import numpy as np
+    >>> from skdpal.model_selection import PrivateBalancedScore
+    >>> PrivateBalancedScore(0.7, 0.4, 1.0, 0.95, np.array([0.9, 0.5]), np.array([12.3, 7.9]), 2.0).balanced_accuracy
+    0.7
     """
 
     balanced_accuracy: float
@@ -103,6 +120,7 @@ def private_accuracy(
     Returns
     -------
     PrivateScore
+        Released: it may leave.
 
     Notes
     -----
@@ -163,6 +181,7 @@ def private_balanced_accuracy(
     Returns
     -------
     PrivateBalancedScore
+        Released: it may leave.
 
     Notes
     -----

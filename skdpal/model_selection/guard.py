@@ -49,7 +49,7 @@ class BudgetGuard(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Charged: every fit that will run, and every private score, at once. In a search every patient pays for every fold. Folds must not
+    Charged: `privacy_event`, every fit that will run, and every private score, at once. In a search every patient pays for every fold. Folds must not
     depend on labels (`cv=KFold(5)`): in a stratified split one patient moves others between folds.
 
     Examples

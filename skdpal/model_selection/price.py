@@ -50,6 +50,15 @@ class Price:
         Why it is not private; empty if it is.
     exact_scores : bool
         Whether exact scores of held-out private rows decide something.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal import DPPrototypeClassifier
+    >>> from skdpal.model_selection import price_of
+    >>> price = price_of(DPPrototypeClassifier(noise_multiplier=4.0), np.zeros((10, 2)))
+    >>> price.culprit, price.exact_scores
+    ('', False)
     """
 
     event: Event
@@ -74,6 +83,7 @@ def price_of(estimator: Any, X: Any, y: Any = None) -> Price:
     Returns
     -------
     Price
+        With infinity, and the culprit's name, for what is not private.
 
     Notes
     -----

@@ -108,6 +108,11 @@ class PublicSearchCV(MetaEstimatorMixin, BaseEstimator):
             Public rows.
         y : array-like of shape (n_rows,)
             Public labels.
+
+        Raises
+        ------
+        ValueError
+            If `n_records` leaves no row to score on.
         """
         candidates = list_of(self.candidates, self.n_candidates, self.random_state)
         size = 0.8 if self.n_records is None else check_count("n_records", self.n_records, least=1)

@@ -114,6 +114,11 @@ def public_scorer(scoring: Any, X: Any = None, y: Any = None) -> PublicScorer:
     PublicScorer
         Picklable if its parts are.
 
+    Raises
+    ------
+    ValueError
+        If only one of X and y is given.
+
     Examples
     --------
     >>> from skdpal.model_selection import public_scorer

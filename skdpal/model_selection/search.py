@@ -164,6 +164,8 @@ class PrivateSearchCV(MetaEstimatorMixin, BaseEstimator):
 
         Raises
         ------
+        ValueError
+            If X and y do not belong together.
         BudgetExhausted
             Before X is read.
         """
@@ -214,7 +216,13 @@ class PrivateSearchCV(MetaEstimatorMixin, BaseEstimator):
         return float(accuracy_score(y, best.predict(X)))
 
     def to_frame(self) -> pd.DataFrame:
-        """All candidates with their noisy scores, best first; after "release-all" only."""
+        """All candidates with their noisy scores, best first; after "release-all" only.
+
+        Raises
+        ------
+        AttributeError
+            After method "repeat": only the best candidate was paid for.
+        """
         check_is_fitted(self)
         if not hasattr(self, "cv_results_"):
             raise AttributeError(

@@ -17,6 +17,17 @@ class BudgetExhausted(RuntimeError):
         What the user reads.
     price, spent, ceiling : float, optional
         ε of the refused release alone, ε spent so far, ε of the ceiling.
+
+    Examples
+    --------
+    >>> import skdpal
+    >>> from skdpal.privacy import events
+    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=1.0))
+    >>> try:
+    ...     ledger.charge(events.gaussian(1.0), label="too dear")
+    ... except skdpal.BudgetExhausted as refusal:
+    ...     print(round(refusal.price, 2), refusal.spent, refusal.ceiling, len(ledger.receipts()))
+    4.38 0.0 1.0 0
     """
 
     def __init__(

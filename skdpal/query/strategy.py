@@ -79,6 +79,11 @@ class PrivateQuery:
         What to do if the release that the query prepares is not affordable: raise
         `BudgetExhausted`, or choose by coins alone, without looking at the patients.
 
+    Raises
+    ------
+    ValueError
+        If `acceptance` is "threshold" and there is no reference.
+
     Notes
     -----
     Charged: nothing if hidden; `events.noisy_scores` (or the like) to the pool, once a round, if published. Refused: a
@@ -176,7 +181,13 @@ class PrivateQuery:
         return round_of(learner, self.ledger_of(learner), reference)
 
     def ledger_of(self, learner: Any) -> Any:
-        """The ledger of the query, of the learner, or of its estimator."""
+        """The ledger of the query, of the learner, or of its estimator.
+
+        Raises
+        ------
+        ValueError
+            If nobody has a ledger.
+        """
         holders = (self, learner, *members_of(learner))
         for holder in holders:
             ledger = getattr(holder, "ledger", None)

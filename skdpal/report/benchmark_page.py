@@ -10,7 +10,7 @@ import pandas as pd
 from skdpal.learner.benchmark import summarise
 from skdpal.learner.plan import StudyPlan
 from skdpal.report import figures
-from skdpal.report.page import picture, render
+from skdpal.report.page import picture, render, write_page
 
 __all__ = ["write_benchmark_page"]
 
@@ -40,8 +40,8 @@ def write_benchmark_page(path: str | os.PathLike[str], results: pd.DataFrame, pl
         plan=plan,
         dataset=dataset,
         ours=_OURS,
-        drawing=picture(figures.comparison_figure(summary, _OURS), f"Accuracy of each method: {words}."),
+        drawing=picture(
+            lambda narrow: figures.comparison_figure(summary, _OURS, narrow), f"Accuracy of each method: {words}."
+        ),
     )
-    path = Path(path)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_page(Path(path), page)

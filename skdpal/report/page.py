@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-__all__ = ["Picture", "picture", "render"]
+__all__ = ["Picture", "picture", "render", "write_page"]
 
 _TEMPLATES = Environment(
     loader=PackageLoader("skdpal.report"),
@@ -28,24 +32,45 @@ class Picture:
 
     Attributes
     ----------
-    source : str
-        A data URI.
+    source, narrow : str
+        Data URIs: for screens and paper, and for small screens.
     text : str
         What it shows, for those who cannot see it.
     """
 
     source: str
+    narrow: str
     text: str
 
 
-def picture(figure: Figure, text: str) -> Picture:
-    """Embed a figure as SVG."""
+def picture(draw: Callable[[bool], Figure], text: str) -> Picture:
+    """Embed a figure as SVG, drawn twice.
+
+    Parameters
+    ----------
+    draw : callable
+        Makes the figure; its argument says whether it is for a small screen, where a wide one would shrink until its
+        words cannot be read.
+    text : str
+        What it shows.
+    """
+    return Picture(_embedded(draw(False)), _embedded(draw(True)), text)
+
+
+def _embedded(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue().encode()).decode()
-    return Picture(f"data:image/svg+xml;base64,{data}", text)
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue().encode()).decode()}"
 
 
 def render(template: str, **content: Any) -> str:
     """Fill in a template; a missing value is an error."""
     return _TEMPLATES.get_template(template).render(**content)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Put a page into its place. Its time is the start of the day, as of all that leaves a study."""
+    path.write_text(page, encoding="utf-8")
+    start = datetime.combine(datetime.now(UTC).date(), time(), UTC).timestamp()
+    os.utime(path, (start, start))
+    return path

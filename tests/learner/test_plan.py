@@ -250,7 +250,7 @@ def test_plots_show_accuracy_or_strength():
     axes = plan_study(BUDGET, 6, 20, 3, 3, n_classes=4, public_accuracy=0.97).plot()
     assert "accuracy" in axes.get_xlabel()
     assert len(axes.get_yticks()) == len(METHODS) + 2
-    assert {" chance", " public model"} <= {text.get_text() for text in axes.texts}
+    assert {"chance", "public model"} <= {text.get_text() for text in axes.texts}
     _, given_axes = plt.subplots()
     axes = plan_study(BUDGET, 6, 20, 3, 3, n_components=16).plot(given_axes)
     assert axes is given_axes

@@ -72,8 +72,6 @@ def accounts(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
         return False, "; ".join(replay.problems[:3])
     if certificate["accounts"] != ["cohort", *replay.leaves]:
         return False, f"the history makes the leaves {', '.join(replay.leaves)}; others are listed"
-    if certificate["account"] != "cohort" and not replay.under(certificate["account"]):
-        return False, f"there is no account {certificate['account']!r}"
     return True, f"{len(replay.leaves)} leaves"
 
 
@@ -102,6 +100,7 @@ def ceiling(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
     for name in replay.under(certificate["account"]):
         leaf = replay.leaves[name]
         own = epsilon if leaf.ceiling is None else leaf.ceiling
+        own = min(own, epsilon) if certificate["account"] == "cohort" else own
         spent = replay.scale.epsilon(leaf.high)
         if not _fit(leaf.high, replay.scale.most(own, epsilon)):
             return False, f"{name} was charged ε={spent:.6g}, more than {own:g}"
@@ -138,23 +137,23 @@ def odometer(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
 
 def ceilings(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
     """Lower ceilings are those that the history set, and the account's is the one that stood before it paid."""
-    lower = {name: leaf.ceiling for name, leaf in replay.leaves.items() if leaf.ceiling is not None}
+    lower = {name: leaf.ceiling for name, leaf in replay.leaves.items() if _limits(replay, leaf.ceiling)}
     said, account, epsilon = certificate["lower_ceilings"], certificate["account"], certificate["epsilon"]
     if account == "cohort":
         lower = {name: value for name, value in lower.items() if value < epsilon}
     wrong = [name for name in {*lower, *said} if not _close(lower.get(name), said.get(name))]
     if wrong and not (account != "cohort" and not set(said) - set(lower)):
         return False, f"the ceiling of {sorted(wrong)[0]} is not the one of the history"
-    before = [replay.leaves[name].committed for name in replay.under(account)]
-    if account == "cohort" or None in before:
-        return (
-            True,
-            f"ε={epsilon:g} for everybody" if account == "cohort" else "the ledger's own; see its whole certificate",
-        )
-    expected = max(value for value in before if value is not None)
-    return epsilon <= expected * (1 + _EXACT) and epsilon >= expected * (
-        1 - _EXACT
-    ), f"ε={expected:g} stood before the account paid"
+    if account == "cohort":
+        return True, f"ε={epsilon:g} for everybody"
+    leaves = replay.under(account)
+    before = [value for name in leaves if (value := replay.leaves[name].committed) is not None]
+    if len(before) < len(leaves):
+        return True, "the ledger's own, which is in its whole certificate"
+    expected = max(before)
+    below = epsilon <= expected * (1 + _EXACT)
+    same = below if set(leaves) - set(said) else _close(epsilon, expected)  # one above the ledger's is none
+    return same, f"ε={expected:g} stood before the account paid"
 
 
 def caps(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
@@ -167,14 +166,13 @@ def caps(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
         return False, "the history sets other caps"
     for name in found:
         for part, (epsilon, _, paid) in replay.leaves[name].caps.items():
-            reach = min(epsilon, certificate["epsilon"]) if certificate["account"] == "cohort" else epsilon
-            if not reach * (1 - _EXACT) <= said[name][part] <= epsilon * (1 + _EXACT):
+            known = certificate["account"] == "cohort" or _limits(replay, epsilon)
+            stated = epsilon if _limits(replay, epsilon) else certificate["epsilon"]
+            if known and not _close(said[name][part], stated):
                 return False, f"the cap {part!r} of {name} is ε={epsilon:g}, not {said[name][part]:g}"
             if replay.scale is not None and not _fit(paid, replay.scale.most(epsilon, certificate["epsilon"])):
-                return (
-                    False,
-                    f"the cap {part!r} of {name} was charged ε={replay.scale.epsilon(paid):.6g}, more than {epsilon:g}",
-                )
+                spent = replay.scale.epsilon(paid)
+                return False, f"the cap {part!r} of {name} was charged ε={spent:.6g}, more than {epsilon:g}"
     return True, f"{sum(map(len, said.values()))} caps"
 
 
@@ -263,6 +261,9 @@ CHECKS: Mapping[str, Callable[[Certificate, Replay], tuple[bool, str]]] = {
 def made(certificate: Certificate) -> Iterator[Check]:
     """All of them, one after the other."""
     replay = Replay(certificate)
+    if not replay.under(certificate["account"]):
+        yield Check("accounts", False, f"there is no account {certificate['account']!r}")
+        return
     for name, look in CHECKS.items():
         ok, found = look(certificate, replay)
         yield Check(name, ok, found)
@@ -289,6 +290,13 @@ def _spent(certificate: Certificate, replay: Replay, account: str) -> tuple[floa
     )
     loose = _EXACT if certificate["filter"] == "gdp" else max(_EXACT, _loose(certificate["receipts"]) - _GRID)
     return low * (1 - _EXACT), high * (1 + loose)
+
+
+def _limits(replay: Replay, epsilon: float | None) -> bool:
+    """Whether a ceiling of its own is lower than the ledger's: along a curve that costs less, it is not."""
+    scale = replay.scale
+    along = None if scale is None or scale.curve is None else scale.epsilon(tuple(scale.curve))
+    return epsilon is not None and (along is None or along > epsilon)
 
 
 def _fit(amounts: Amounts, most: Amounts) -> bool:

@@ -43,11 +43,15 @@ def problems_of(certificate: Any) -> list[str]:
     problems = [
         f"{where or 'the certificate'}: Expected a number. Found {value}." for where, value in _endless(certificate, "")
     ]
-    check = import_module("jsonschema").Draft202012Validator(schema())
-    found = sorted(check.iter_errors(certificate), key=lambda error: list(map(str, error.absolute_path)))
+    found = sorted(_validator().iter_errors(certificate), key=lambda error: list(map(str, error.absolute_path)))
     return problems + [
         f"{'/'.join(map(str, error.absolute_path)) or 'the certificate'}: {_short(error)}" for error in found
     ]
+
+
+@cache
+def _validator() -> Any:
+    return import_module("jsonschema").Draft202012Validator(schema())  # imported when a certificate is verified
 
 
 def _short(error: Any) -> str:

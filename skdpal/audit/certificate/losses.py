@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from skdpal.audit.certificate.gaussian import delta_of, epsilon_of
-from skdpal.audit.certificate.prices import WHOLE, conversion, divergences, gamma_of, mu_squared
+from skdpal.audit.certificate.prices import WHOLE, conversion, divergences, gamma_of, mu_squared, renyi_epsilon
 
 __all__ = ["bounds"]
 
 Event = Mapping[str, Any]
 Numbers = NDArray[np.float64]
 Role = Sequence[Sequence[Event]]  # what a patient was in, round by round
-_LONGEST = 2**21
+_LONGEST = 2**20
 
 
 def bounds(roles: Sequence[Role], delta: float) -> tuple[float, float]:
@@ -48,7 +48,7 @@ def bounds(roles: Sequence[Role], delta: float) -> tuple[float, float]:
     grid = Grid(2 * reach / min(length, _LONGEST), min(length, _LONGEST) // 2)
     low = 0.0
     for events in flat:
-        certain = [part for event in events for part in _attained(event)]
+        certain = [part for event in events for part in _attained(event, delta)]
         low = max(low, max(loss.epsilon(delta) for loss in both(certain, grid)) - _count(certain) * grid.step)
     losses = [both(events, grid) for events in flat]
     high = min(high, _root(lambda epsilon: sum(_delta(pair, epsilon) for pair in losses) - delta, high))
@@ -231,17 +231,17 @@ def _by_rounds(roles: Sequence[Role], delta: float, grid: Grid) -> float:
     return total.epsilon(delta)
 
 
-def _attained(event: Event) -> Iterable[Event]:
+def _attained(event: Event, delta: float) -> Iterable[Event]:
     """Releases that some data tell apart as well as this one at least."""
     if event["kind"] == "repeat-and-select":  # if all runs score the same
-        yield from (part for inner in _flat([event["event"]]) for part in _attained(inner))
+        yield from (part for inner in _flat([event["event"]]) for part in _attained(inner, delta))
     elif event["kind"] == "bounded-range":  # the first of two candidates
         yield {"kind": "randomized-response", "epsilon": 1 / event["noise_multiplier"] / 2, "n_classes": 2}
     elif event["kind"] != "one-of":
         yield event
     elif event["events"]:
-        dearest = max(event["events"], key=lambda part: float(divergences(part, (8.0,))[0][0]))
-        yield from (part for inner in _flat([dearest]) for part in _attained(inner))
+        dearest = max(event["events"], key=lambda part: renyi_epsilon(part, delta)[0])
+        yield from (part for inner in _flat([dearest]) for part in _attained(inner, delta))
 
 
 def _flat(events: Iterable[Event]) -> Iterable[Event]:

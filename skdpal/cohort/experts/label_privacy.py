@@ -59,6 +59,11 @@ class LabelPrivacy:
         Chances of each noisy label, for each given one. Exact; the same for everybody; for an estimator's
         ``transition=``, after a reader's: ``reader.transition @ privacy.transition``.
 
+    Raises
+    ------
+    ValueError
+        If `name` is no word, or `ledger` has no vault to keep the draws.
+
     Notes
     -----
     Charged: nothing by `inside`, ε by `publish`, once. (A "gdp" ledger knows no ε but μ, and takes ε = 1 for μ = 1.2,
@@ -172,13 +177,17 @@ class LabelPrivacy:
 
         Parameters
         ----------
-        y, record_ids, soft
+        y : Series or array-like
+            As in `inside`.
+        record_ids : sequence, optional
             As in `inside`.
         account : str, optional
             Who pays; the patients must belong to it. Default: that of the ledger's handle, else everybody.
         roster : bool, default=False
             Declare that the list holds everybody of the public roster, labelled or not. Needed after a hidden
             selection, where a list of the labelled would tell who was chosen.
+        soft : bool, default=False
+            As in `inside`.
 
         Returns
         -------

@@ -58,6 +58,11 @@ class Panel:
         True classes, sorted.
     class_prior : ndarray of shape (n_classes,)
 
+    Raises
+    ------
+    ValueError
+        If readers tell different classes.
+
     Notes
     -----
     Charged: nothing. The posterior of a patient depends on the own votes and on public numbers, so that labels made of
@@ -139,7 +144,7 @@ class Panel:
 
         Parameters
         ----------
-        votes, record_ids
+        votes, record_ids : DataFrame and sequence
             As in `posterior`.
         threshold : float, optional
             PUBLIC. Below this probability of the likeliest class the label is `defer`.
@@ -165,7 +170,7 @@ class Panel:
         read : mapping of str to float, optional
             PUBLIC chance of being read by each reader, by a protocol that looks at no patient. Readers who
             are left out read everybody. Where who is read follows the votes, see `SecondOpinion.transition`.
-        threshold, defer
+        threshold, defer : optional
             As in `labels`.
 
         Returns
@@ -187,7 +192,13 @@ class Panel:
         return transition_of(self.classes, observed, decided, patterns.chances[seen])
 
     def patterns(self, read: Mapping[str, float] | None = None) -> Patterns:
-        """All patterns of votes under a public design; see `transition`."""
+        """All patterns of votes under a public design; see `transition`.
+
+        Raises
+        ------
+        ValueError
+            If there are too many patterns to be listed.
+        """
         chances = self._read(read)
         options = [
             [*range(len(reader.observed)), *([NOT_READ] if share < 1 else [])] if share > 0 else [NOT_READ]
@@ -207,7 +218,15 @@ class Panel:
         return Patterns(codes, result)
 
     def codes(self, votes: Any, record_ids: Any = None) -> Codes:
-        """Votes as positions among each reader's labels, -1 where not read; shape (n_patients, n_readers)."""
+        """Votes as positions among each reader's labels, -1 where not read; shape (n_patients, n_readers).
+
+        Raises
+        ------
+        TypeError
+            If votes are no DataFrame.
+        ValueError
+            If a column is no reader of the panel, or comes twice.
+        """
         if not isinstance(votes, pd.DataFrame):
             raise TypeError(
                 f"Expected votes to be a DataFrame with one column for each reader. Found {type(votes).__name__}. "
@@ -248,7 +267,13 @@ class Panel:
     # -- inside ------------------------------------------------------------------------------
 
     def decided(self, codes: Codes, threshold: float | None, defer: Any) -> NDArray[Any]:
-        """The label of each row, as if somebody had read it."""
+        """The label of each row, as if somebody had read it.
+
+        Raises
+        ------
+        ValueError
+            If `defer` is one of the classes, or of another type.
+        """
         found = self.of_codes(codes)
         labels = self.classes[np.argmax(found, axis=1)]
         if threshold is None:

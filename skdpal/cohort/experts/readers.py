@@ -82,10 +82,12 @@ class Reader:
 
         Parameters
         ----------
-        name, classes, defer
+        name : str
             As for `Reader`.
         counts : array-like or DataFrame
             As `confusion`, in numbers of patients.
+        classes, defer : optional
+            As for `Reader`.
         pseudo_count : float, default=0.0
             Added to every entry of a small table.
 

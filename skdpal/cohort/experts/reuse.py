@@ -41,6 +41,7 @@ def label_epsilon(
         How far a release moves when a patient's label is exchanged, in units of its sensitivity: √2 for the sums of
         `DPPrototypeClassifier`, 2 at most.
     delta : float, default=1e-5
+        Of the patient's guarantee.
 
     Returns
     -------

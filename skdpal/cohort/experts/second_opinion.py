@@ -219,7 +219,7 @@ class SecondOpinion:
         ----------
         model : object with predict_proba, optional
             As in `choose`.
-        threshold, defer
+        threshold, defer : optional
             As in `Panel.labels`.
         """
         asked = self._asked(model)

@@ -48,6 +48,14 @@ class VoteHistogram:
         Standard deviation of the noise.
     expected_records : float
         Public number of patients.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skdpal.cohort import Panel, VoteHistogram
+    >>> guess = pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], ["benign", "malignant"], ["benign", "malignant"])
+    >>> VoteHistogram([28.4, 11.2], Panel({"Ada": guess}), noise_multiplier=1.0, expected_records=40.0).expected_records
+    40.0
     """
 
     counts: Array
@@ -142,9 +150,12 @@ def release_votes(
     Returns
     -------
     VoteHistogram
+        Released; what follows from it is free.
 
     Raises
     ------
+    TypeError
+        If `panel` is no `Panel`.
     BudgetExhausted
         Before a vote is read.
     ValueError

@@ -33,10 +33,15 @@ class Modality:
     encoder : PublicEncoder, ClinicalEncoder or FrozenEstimator, optional
         Fitted, or to be fitted on public rows by `ModalityBlocks.fit`. Default: ``PublicEncoder()``.
     clipping_norm : float, default=1.0
-        Public share of the patient's length, relative to the other modalities: twice as much lets twice as much
-        through, for four times the privacy loss in this modality.
+        Public share of the patient's length, relative to the others: twice as much costs four times the privacy loss.
     epsilon : float, optional
         Cap on what releases may tell about this modality, inside the patient's account.
+
+    Examples
+    --------
+    >>> from skdpal.cohort import Modality
+    >>> Modality("rna:", clipping_norm=2.0).clipping_norm
+    2.0
     """
 
     columns: Any = None
@@ -137,6 +142,11 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
         releases : int, default=1
             How many a patient is in; 1 in a study in which each pays once.
 
+        Raises
+        ------
+        ValueError
+            If a modality has no budget.
+
         Examples
         --------
         >>> from skdpal.cohort import Modality, ModalityBlocks
@@ -166,6 +176,11 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
             Public patients. Each encoder learns from those who have its modality.
         y : Series or array-like of length n_patients, optional
             Public labels; a Series, found by name, unless X is one DataFrame or AnnData.
+
+        Raises
+        ------
+        ValueError
+            If the blocks were fitted before: they are frozen.
         """
         if hasattr(self, "encoders_"):
             raise ValueError(
@@ -213,7 +228,7 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y
+        X, y : DataFrame and Series
             As in `fit`.
 
         Returns
@@ -221,6 +236,11 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
         DataFrame
             As `transform` gives, of the rows that have a label. Encoders without `out_of_sample` learnt nothing from
             them, or embed them as they are.
+
+        Raises
+        ------
+        ValueError
+            If `fit` had labels and these are missing.
         """
         encoders = self._fitted()
         tables, labels = self._public(X, y)
@@ -242,7 +262,7 @@ class ModalityBlocks(TransformerMixin, BaseEstimator):
         return np.array([column for names in self._names().values() for column in names], dtype=object)
 
     def set_params(self, **params: Any) -> Self:
-        """As in scikit-learn, before `fit` only."""
+        """As in scikit-learn, before `fit` only; later a ValueError."""
         if params and hasattr(self, "encoders_"):
             raise ValueError("These ModalityBlocks are frozen; their parameters cannot change. Make new ones.")
         return super().set_params(**params)

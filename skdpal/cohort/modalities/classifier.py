@@ -57,7 +57,7 @@ class DPModalityClassifier(ReleasedClassifier):
     correlation : float, default=0.25
         PUBLIC, from 0 to 1: how far modalities repeat each other within a class. With 0 they are taken as independent,
         which is too sure of itself (docs/guide/modalities.md); with 1 they are averaged.
-    prior_weight, class_prior
+    prior_weight, class_prior : optional
         As in `DPPrototypeClassifier`.
 
     Attributes
@@ -211,7 +211,7 @@ class DPModalityClassifier(ReleasedClassifier):
         Parameters
         ----------
         *names : str
-            At least one.
+            At least one; ValueError if it is unknown.
 
         Returns
         -------
@@ -249,7 +249,7 @@ class DPModalityClassifier(ReleasedClassifier):
         Parameters
         ----------
         releases : sequence of ModalityRelease
-            Of all cohorts, at least one. `classes` or `prior` must be given.
+            Of all cohorts, at least one. `classes` or `prior` must be given, else ValueError.
         """
         classes = self._public_classes(None)
         if classes is None:

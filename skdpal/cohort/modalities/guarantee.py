@@ -32,11 +32,17 @@ def patient_epsilon(budgets: Mapping[str, float], delta: float) -> float:
     budgets : mapping of str to float
         ε of each modality, all at the same δ.
     delta : float
+        Of the patient's guarantee.
 
     Returns
     -------
     float
         ε of the patient at δ: more than the largest, less than the sum.
+
+    Raises
+    ------
+    ValueError
+        If there is no budget.
 
     Examples
     --------
@@ -85,6 +91,11 @@ def modality_guarantees(
     DataFrame
         One row for the "patient", which is the headline, and one for each modality: "cap" (ε; NaN if there is none),
         "epsilon" (that may be stated; NaN: nothing may) and "reason".
+
+    Raises
+    ------
+    ValueError
+        If the ledger is not of filter "gdp", or `scores_read` names an unknown modality.
 
     Notes
     -----

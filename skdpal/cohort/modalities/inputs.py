@@ -118,6 +118,11 @@ def rows_of(adata: Any, *, layer: str | None = None) -> pd.DataFrame:
         Dense. Its index is `obs_names`, so that a ledger knows the patients by them; the numbers "0", "1", ... that
         AnnData makes up name nobody and become a plain 0, 1, ....
 
+    Raises
+    ------
+    ValueError
+        If `adata` is not one AnnData.
+
     Examples
     --------
     Genes are matched by name, and the ledger knows the patients by theirs::

@@ -24,6 +24,13 @@ class ModalityPrior(Mapping[str, PublicPrior]):
         In the space of unit rows of each modality, of the same classes. A modality without a prior is left out.
     fractions : sequence of float, optional
         Public class fractions. Default: those of the prior with most rows.
+    classes : sequence, optional
+        All labels that may occur. Default: those of the priors.
+
+    Raises
+    ------
+    ValueError
+        If there is no modality, or modalities differ in their classes.
 
     Examples
     --------
@@ -66,6 +73,11 @@ class ModalityPrior(Mapping[str, PublicPrior]):
         -------
         ModalityPrior
             A modality that no public row of some class has gets no prior: patients alone tell about it.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not belong together.
         """
         rows, labels = check_finite("X", X), np.asarray(y)
         if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):

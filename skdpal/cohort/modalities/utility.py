@@ -42,7 +42,13 @@ class OnlyModalities(Utility):
         self.utility = utility_of(utility)
 
     def scores(self, model: Any, X: Any) -> Array:
-        """As `Utility.scores`; not even whether the other columns are complete is looked at."""
+        """As `Utility.scores`; not even whether the other columns are complete is looked at.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than the model's modalities.
+        """
         view = self._view(model)
         layout = view.layout_
         rows = np.asarray(X, dtype=np.float64)

@@ -50,6 +50,11 @@ class Sites:
     ledger : PrivacyLedger or None
         After `open`.
 
+    Raises
+    ------
+    ValueError
+        If sites and ceilings do not have the same names.
+
     Notes
     -----
     A patient at two sites under two ids is found by nobody and pays √(μ_a² + μ_b²): look at `suspects` first.
@@ -142,7 +147,13 @@ class Sites:
         return self
 
     def account(self, site: str) -> str:
-        """The account of a site."""
+        """The account of a site.
+
+        Raises
+        ------
+        ValueError
+            If there is no such site.
+        """
         if site not in self.members:
             raise ValueError(f"Expected site to be one of {sorted(self.members)}. Found {site!r}.")
         return f"cohort/site-{site}"

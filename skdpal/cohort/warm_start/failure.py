@@ -38,6 +38,11 @@ def cold_start_failures(accuracies: Any, majority: Any, public: Any = None, *, r
         "accuracy": mean of the first releases; "below_majority", "below_public", "fails": of that mean; "any", "every":
         whether one, or each, of the first releases is below either bar by itself.
 
+    Raises
+    ------
+    ValueError
+        If accuracies are no fractions, or there are too few releases.
+
     Notes
     -----
     A pure function of numbers. Exact accuracies of private patients are an uncovered release: use it on published

@@ -117,7 +117,13 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return to_sphere(scale(rows, self.sample_scaling).project(np.zeros(len(names)), self._directions(names)))
 
     def match_report(self, X: Any) -> GeneMatch:
-        """How the columns of a table fit `genes`; only names are read."""
+        """How the columns of a table fit `genes`; only names are read.
+
+        Raises
+        ------
+        ValueError
+            If X has no column names.
+        """
         names = column_names(X)
         if names is None:
             raise ValueError("Expected column names in X. Found none. Pass a DataFrame to match genes by name.")

@@ -24,14 +24,11 @@ _FOLDS = 20  # of the out-of-sample reference
 class PublicSource:
     """An embedding, and whatever else public data offer; make one with a class method.
 
-    ================= ========================================= ================= =========== =======================
-    made by           public data                               embedding         prior       scores the pool at first
-    ================= ========================================= ================= =========== =======================
-    `same_classes`    labelled with the classes of the question supervised        class means the public model
-    `other_classes`   labelled with something else              supervised        none        coins
-    `unlabelled`      without labels                            total covariance  none        coins
-    `nothing`         none                                      random directions none        coins
-    ================= ========================================= ================= =========== =======================
+    * `same_classes`: rows labelled with the classes of the question. Supervised embedding, class means as prior, and the
+      public model scores the pool at first.
+    * `other_classes`: rows labelled with something else. Supervised embedding, no prior; coins choose at first.
+    * `unlabelled`: embedding from their total covariance, no prior; coins choose at first.
+    * `nothing`: random directions, no prior; coins choose at first.
 
     Attributes
     ----------
@@ -90,6 +87,11 @@ class PublicSource:
         **encoder
             Of `PublicEncoder`, such as ``sample_scaling="rank"`` for another platform (default "standardize") or
             ``method="neural"``.
+
+        Raises
+        ------
+        ValueError
+            If y has one class only.
         """
         labels = np.asarray(y)
         if len(np.unique(labels)) < 2:
@@ -146,7 +148,7 @@ class PublicSource:
 
         Parameters
         ----------
-        n_components, sample_scaling, seed, genes
+        n_components, sample_scaling, seed, genes : optional
             As of `RandomProjection`.
         """
         projection = RandomProjection(n_components, sample_scaling=sample_scaling, seed=seed, genes=genes)

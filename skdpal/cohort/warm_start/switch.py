@@ -83,7 +83,7 @@ class SwitchRule:
 
         Parameters
         ----------
-        released, public
+        released, public : classifier
             As for `choose`.
 
         Returns

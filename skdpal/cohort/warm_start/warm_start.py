@@ -54,6 +54,11 @@ class WarmStart:
     shift : DPShift or None
         Fitted by `correct_shift`.
 
+    Raises
+    ------
+    TypeError
+        If `source` or `budget` is of another kind.
+
     Notes
     -----
     Charged: nothing by itself; `correct_shift` charges everybody ``events.gaussian(shift_noise)``, and each training
@@ -158,6 +163,8 @@ class WarmStart:
 
         Raises
         ------
+        ValueError
+            If `shift_noise` was not given.
         BudgetExhausted
             Before X is read.
         LedgerError
@@ -187,6 +194,11 @@ class WarmStart:
         -------
         ndarray or DataFrame of shape (n_rows, n_components)
             As X; a DataFrame keeps the names of the patients.
+
+        Raises
+        ------
+        NotFittedError
+            If a shift is to be corrected and was not measured yet.
         """
         if self.shift_noise is not None and self.shift is None:
             raise NotFittedError(
@@ -214,7 +226,7 @@ class WarmStart:
 
         Parameters
         ----------
-        utility, n_pool, **options
+        utility, n_pool, **options : optional
             Of `PrivateQuery`.
         """
         return PrivateQuery(utility, reference=self.reference, n_pool=n_pool, **{"scorer": self.switch, **options})

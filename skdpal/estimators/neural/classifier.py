@@ -12,7 +12,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skdpal.estimators.display import BudgetDisplay
+from skdpal.estimators.display import BudgetRepr
 from skdpal.estimators.neural.callbacks import CallbackSupportMixin, with_callbacks
 from skdpal.estimators.neural.latent import dropout_layers, last_linear, masked, watched
 from skdpal.estimators.neural.modules import GenomicClassifier
@@ -32,7 +32,7 @@ _CHUNK = 1024  # rows that are predicted at once
 
 
 class DPNeuralClassifier(
-    BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, PublicTermsNet
+    BudgetRepr, ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, PublicTermsNet
 ):
     """A neural network trained by differentially private gradient descent.
 
@@ -53,13 +53,9 @@ class DPNeuralClassifier(
         All labels that may occur; needed outside `simulation`.
     ledger : PrivacyLedger or Handle, optional
         Who pays. None is allowed inside `simulation` only.
-    max_epochs : int, default=20
-        Passes over the cohort; a pass is one step for full batches, ``round(1 / sampling_rate)`` steps for sampled ones.
     sampling_rate : float, optional
         Poisson sampling: the public chance of each patient to be in a batch, in (0, 1). Such a fit has no μ: it needs a
         ledger with ``filter="renyi"`` or ``"planned"``. None is full batches.
-    lr : float, default=0.5
-        Learning rate; callbacks such as `skorch.callbacks.LRScheduler` may change it.
     class_weight : dict or sequence, optional
         Public weight of each class in the loss; never computed from private labels.
     trainable : str or sequence of str, optional
@@ -76,6 +72,16 @@ class DPNeuralClassifier(
         others are Opacus' own. The result is the same.
     random_state : int, optional
         For the first weights and dropout, which are public. The noise never depends on it.
+    criterion : torch loss, default=CrossEntropyLoss
+        Of logits and labels, row by row.
+    lr : float, default=0.5
+        Learning rate; callbacks such as `skorch.callbacks.LRScheduler` may change it.
+    max_epochs : int, default=20
+        Passes over the cohort; a pass is one step for full batches, ``round(1 / sampling_rate)`` steps for sampled ones.
+    train_split : None
+        Anything else is refused: a score of held-out patients is a release. See `public_validation`.
+    verbose : int, default=0
+        1 shows the epoch, and nothing about patients.
     **skorch_parameters
         Any other of `skorch.NeuralNetClassifier`: ``optimizer``, ``callbacks``, ``device``, ``module__*``, ...
 
@@ -261,7 +267,7 @@ class DPNeuralClassifier(
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight : array-like
             As in scikit-learn.
         public : bool, default=False
             Declare that X and y are public. Otherwise the ledger's certificate becomes void.

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skdpal.estimators.display import BudgetDisplay
+from skdpal.estimators.display import BudgetRepr
 from skdpal.estimators.neural.classifier import DPNeuralClassifier
 from skdpal.estimators.neural.modules import GenomicEncoder
 from skdpal.estimators.patients import expected_number
@@ -41,7 +41,7 @@ class _Network(nn.Module):
         return self.head(self.latent(rows))
 
 
-class DPEncoder(BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DPEncoder(BudgetRepr, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A neural encoder, pre-trained on public data, fine-tuned on patients by DP-SGD; its rows have length 1.
 
     Parameters
@@ -63,10 +63,12 @@ class DPEncoder(BudgetDisplay, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Noisy gradients.
     lr : float, default=0.5
         Learning rate.
-    trainable, adapter_rank, sampling_rate, random_state
+    trainable, adapter_rank, sampling_rate : optional
         As in `DPNeuralClassifier`.
     widths : sequence of int, default=(256, 64)
         Of the layers, without `public`.
+    random_state : int, optional
+        As in `DPNeuralClassifier`: for the first weights, which are public.
 
     Attributes
     ----------

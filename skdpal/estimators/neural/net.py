@@ -29,7 +29,13 @@ class PublicTermsNet(NeuralNetClassifier):
 
     @property
     def classes_(self) -> np.ndarray:
-        """Labels, sorted; known after the first `fit`."""
+        """Labels, sorted; known after the first `fit`.
+
+        Raises
+        ------
+        AttributeError
+            Before `fit`, unless classes were given.
+        """
         try:
             return self.classes_inferred_
         except AttributeError:
@@ -71,7 +77,13 @@ class PublicTermsNet(NeuralNetClassifier):
         return self
 
     def check_training_readiness(self) -> None:
-        """As skorch, and nothing that would read private rows without paying."""
+        """As skorch, and nothing that would read private rows without paying.
+
+        Raises
+        ------
+        ValueError
+            If `train_split` or `compile` is set.
+        """
         super().check_training_readiness()
         if self.train_split is not None:
             raise ValueError(
@@ -82,7 +94,13 @@ class PublicTermsNet(NeuralNetClassifier):
         check_callbacks(self.callbacks)
 
     def fit_loop(self, X: Any, y: Any = None, epochs: Any = None, **fit_params: Any) -> Self:
-        """Refused: `fit` and `partial_fit` charge, skorch's own loop does not."""
+        """Refused: `fit` and `partial_fit` charge, skorch's own loop does not.
+
+        Raises
+        ------
+        LedgerError
+            If it is called by anybody but `fit` and `partial_fit`, which charge.
+        """
         raise LedgerError(
             f"{type(self).__name__} trains by fit and partial_fit only, which charge the ledger. Call one of these instead."
         )

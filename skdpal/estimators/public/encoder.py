@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -127,6 +128,11 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Public rows. float32 is kept as it is; NaN is a missing cell.
         y : array-like of shape (n_rows,), optional
             Public labels; classes that matter to the task, or any others.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted before (it is frozen), or a column was never measured.
         """
         if self.frozen_on_public:
             raise ValueError(
@@ -167,7 +173,13 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self._embedding(self._scaled(self._rows_of(X)))
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
-        """Transform; refuses to fit, because X may be private here."""
+        """Transform; refuses to fit, because X may be private here.
+
+        Raises
+        ------
+        NotFittedError
+            If it was not fitted on public data first.
+        """
         if not self.frozen_on_public:
             raise NotFittedError(
                 "This PublicEncoder is not fitted. Call .fit on public data before putting it into a Pipeline: "
@@ -187,6 +199,11 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         -------
         GeneMatch
             `n_matched`, `n_missing`, `n_extra`, the names `missing` and `extra`, and `to_frame()`; prints as one line.
+
+        Raises
+        ------
+        ValueError
+            If either table has no column names.
         """
         check_is_fitted(self)
         names = column_names(X)
@@ -225,6 +242,12 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Returns
         -------
         ndarray of shape (n_rows, n_components)
+            Or the table that `set_output` asks for.
+
+        Raises
+        ------
+        ValueError
+            If `fit` had labels and these are missing.
         """
         check_is_fitted(self)
         labels, most = _labels(y), check_count("max_fits", max_fits or _FOLDS[self.method], least=2)
@@ -243,10 +266,17 @@ class PublicEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self._scaled(table[places]) if self.method == "neural" else scale(table[places])
 
         groups = np.zeros(len(own)) if labels is None else labels  # without labels, all rows have one mean
-        return out_of_sample(own, groups, min(len(own), most), learn)
+        result = out_of_sample(own, groups, min(len(own), most), learn)
+        return _wrap_data_with_container("transform", result, X, self)  # set_output holds here, too
 
     def set_params(self, **params: Any) -> Self:
-        """As in scikit-learn, before `fit` only."""
+        """As in scikit-learn, before `fit` only.
+
+        Raises
+        ------
+        ValueError
+            If it is fitted, hence frozen.
+        """
         if params and self.frozen_on_public:
             raise ValueError("This PublicEncoder is frozen; its parameters cannot change. Make a new one.")
         return super().set_params(**params)

@@ -100,6 +100,11 @@ class DPShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Public labels.
         fractions : mapping of label to float, optional
             Public expectation: how common each class is; scaled to sum to 1. Default: as in y.
+
+        Raises
+        ------
+        ValueError
+            If `fractions` has a label that is not in y.
         """
         rows = unit_ball(check_finite("X", X))
         if fractions is None:
@@ -143,6 +148,8 @@ class DPShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        ValueError
+            If `expected_records` is missing.
         BudgetExhausted
             Before X is read.
         LedgerError

@@ -62,8 +62,8 @@ def draw_table(table: pd.DataFrame, marks: Iterable[tuple[float, str]], title: s
         ax.annotate(
             words, (1.015, place), xycoords=("axes fraction", "data"), va="center", size="small", color=INK
         ).set_annotation_clip(False)
-    ax.set_title(title, loc="left", size="medium", color=INK)
-    ax.set_ylim(-0.6, len(table) - 0.1)
+    narrow = ax.figure.get_figure(root=True).get_figwidth() < 4.5
+    ax.set_title(textwrap.fill(title, 36 if narrow else 72), loc="right", size="small", color=INK)
     ax.tick_params(labelsize="small", labelcolor=INK, colors=SOFT, length=0)
     ax.xaxis.label.set(size="small", color=SOFT)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -93,9 +93,17 @@ def title_of(plans: Sequence[StudyPlan]) -> str:
 
 
 def _lines(marks: Iterable[tuple[float, str]], top: int, ax: Any) -> None:
-    for at, words in marks:
+    """Levels with their names above the bars, each name on a line of its own, to the side where there is room."""
+    low, high = ax.get_xlim()
+    marks = sorted(marks)
+    for line, (at, words) in enumerate(marks):
         ax.axvline(at, color=SOFT, lw=1, ls=":", zorder=0)
-        ax.text(at, top - 0.12, f" {words}", color=SOFT, fontsize="small", va="top", ha="left")
+        side = "right" if at > (low + high) / 2 else "left"
+        place, away = (at, top - 0.35 + 0.4 * line), (-4 if side == "right" else 4, 0)
+        ax.annotate(
+            words, place, away, textcoords="offset points", color=SOFT, size="small", va="center", ha=side
+        ).set_annotation_clip(False)
+    ax.set_ylim(-0.6, top - 0.45 + 0.4 * len(marks))
 
 
 def _colour(name: str) -> str:

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from skdpal.estimators import PublicEncoder, PublicPrior
 from skdpal.learner.active_learner import PrivateActiveLearner
+from skdpal.learner.panel import study_panel
 from skdpal.learner.plan import StudyPlan
 from skdpal.learner.study.engine import Engine
 from skdpal.learner.study.errors import StudyError
@@ -342,8 +343,8 @@ class ActiveLearningStudy:
         X : DataFrame or array-like, optional
             As in `enrol`; None if the patients are enrolled.
         oracle : callable
-            The pathologist: gets a worksheet, a DataFrame with a column "patient", returns one label for
-            each of its rows. Called inside the hospital, and also for an empty worksheet.
+            The pathologist: gets a worksheet, a DataFrame with a column "patient", returns one label for each of its
+            rows, else ValueError (TypeError if it cannot be called). Called inside, also for an empty worksheet.
         record_ids : sequence, optional
             The patients. Default: the index of X.
         progress : callable, optional
@@ -387,6 +388,9 @@ class ActiveLearningStudy:
 
     def __repr__(self) -> str:
         return f"<ActiveLearningStudy {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        return study_panel(self)
 
     @property
     def _running(self) -> Engine:

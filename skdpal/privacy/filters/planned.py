@@ -30,7 +30,22 @@ __all__ = ["Charge", "PlannedFilter", "Schedule", "Split"]
 
 @dataclass(frozen=True)
 class Charge:
-    """A planned release, and who pays for it."""
+    """A planned release, and who pays for it.
+
+    Parameters
+    ----------
+    event : Event
+        What is released.
+    account : str, default="cohort"
+        A leaf, or an inner account.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import Charge, Schedule, Split, events
+    >>> schedule = Schedule([Split("cohort/pool", "cohort/round-1"), Charge(events.gaussian(2.0), "cohort/round-1")])
+    >>> round(schedule.epsilon(1e-5), 2)
+    1.99
+    """
 
     event: Event
     account: str = ROOT
@@ -38,7 +53,19 @@ class Charge:
 
 @dataclass(frozen=True)
 class Split:
-    """A planned split: patients move from one leaf to a new one."""
+    """A planned split: patients move from one leaf to a new one.
+
+    Parameters
+    ----------
+    source, into : str
+        The leaf, and the new one.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import Split
+    >>> Split("cohort/pool", into="cohort/round-1").into
+    'cohort/round-1'
+    """
 
     source: str
     into: str

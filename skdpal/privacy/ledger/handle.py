@@ -49,6 +49,12 @@ class Selection:
     rate : float, optional
         No patient, whatever their data say, is chosen with a higher probability; from 0 to 1. If given, the source
         pays for a Poisson sample, and the new leaf pays nothing. Each round fills one such sample.
+
+    Examples
+    --------
+    >>> from skdpal.privacy import Selection, events
+    >>> Selection("round-1", rate=0.25).event_of(events.gaussian(2.0))
+    PoissonGaussian(noise_multiplier=2.0, sampling_rate=0.25, steps=1)
     """
 
     round: str
@@ -59,7 +65,13 @@ class Selection:
             check_real("rate", self.rate, above=0.0, below=1.0, closed=True)
 
     def event_of(self, event: Event) -> Event:
-        """What one release of the chosen costs; if they are a sample, everybody from whom it was drawn."""
+        """What one release of the chosen costs; if they are a sample, everybody from whom it was drawn.
+
+        Raises
+        ------
+        ValueError
+            If the event is not one Gaussian release.
+        """
         if self.rate is None:
             return event
         if type(event) is not events.Gaussian or event.steps != 1:
@@ -70,7 +82,35 @@ class Selection:
 
 
 class Handle:
-    """One account of a ledger; made by `PrivacyLedger.within`, `split`, `branch` and `reserve`."""
+    """One account of a ledger; made by `PrivacyLedger.within`, `split`, `branch` and `reserve`.
+
+    Parameters
+    ----------
+    ledger : PrivacyLedger
+        Who says yes.
+    account : str
+        To which the handle is bound.
+    source, members : str and tuple of str, optional
+        Of a split that is made together with the first charge.
+    reservation : int, optional
+        Number of the receipt that has paid already.
+    cap : str, optional
+        The part of the account that pays as well.
+    question : str, optional
+        Public name under which answers are kept.
+    selection : Selection, optional
+        How the members were chosen.
+
+    Examples
+    --------
+    >>> import skdpal
+    >>> from skdpal.privacy import events
+    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
+    >>> start = ledger.split("cohort/pool", into="cohort/start", members=["p1", "p2"])
+    >>> receipt = start.charge(events.gaussian(4.0), label="start")
+    >>> receipt.account, round(start.spent(), 2)
+    ('cohort/start', 0.93)
+    """
 
     def __init__(
         self,
@@ -105,7 +145,13 @@ class Handle:
     def charge(
         self, event: Event, label: str, account: str | None = None, record_ids: Sequence[str] | None = None
     ) -> Receipt:
-        """As `PrivacyLedger.charge`, for this account."""
+        """As `PrivacyLedger.charge`, for this account.
+
+        Raises
+        ------
+        ValueError
+            If `account` is not the one to which the handle is bound.
+        """
         if account not in (None, self.account):
             raise ValueError(
                 f"Expected account to be {self.account!r}, to which this handle is bound. Found {account!r}."
@@ -169,7 +215,13 @@ class Handle:
         return self._key(event) in self.root._book.read().asked
 
     def headroom(self, make_event: Callable[[Any], Event]) -> float:
-        """As `PrivacyLedger.headroom`, for this account."""
+        """As `PrivacyLedger.headroom`, for this account.
+
+        Raises
+        ------
+        LedgerError
+            If the handle is a reservation.
+        """
         if self._reservation is not None:
             raise LedgerError("A reservation has no headroom: it pays for what it was made for. Ask the ledger.")
         return self.root.headroom(make_event, self._payer, cap=self.cap)
@@ -237,3 +289,6 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<{self.account!r} of {self.root!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.root._repr_html_()

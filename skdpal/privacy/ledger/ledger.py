@@ -92,7 +92,7 @@ class PrivacyLedger(Readings, HospitalSide):
         ----------
         url : str or path
             A file path, ``sqlite:///PATH`` or ``postgresql+psycopg://HOST/DATABASE``.
-        budget, filter, order, schedule
+        budget, filter, order, schedule : optional
             As for the class.
 
         Raises
@@ -206,6 +206,11 @@ class PrivacyLedger(Readings, HospitalSide):
         -------
         Handle
             The new leaf.
+
+        Raises
+        ------
+        ValueError
+            If `members` is one word instead of a sequence.
         """
         if isinstance(members, str):
             raise ValueError("Expected members to be a sequence of patients, not a word. Pass [patient].")
@@ -273,7 +278,9 @@ class PrivacyLedger(Readings, HospitalSide):
 
         Parameters
         ----------
-        source, into, members
+        source, into : str
+            As in `split`.
+        members : sequence
             As in `split`.
         question : str, optional
             As in `within`.

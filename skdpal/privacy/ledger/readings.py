@@ -77,6 +77,11 @@ class Readings:
         -------
         float
             The largest affordable parameter; of a noise multiplier the smallest. 0, or infinity, if there is none.
+
+        Raises
+        ------
+        LedgerError
+            If the ledger is planned: its schedule is all that it allows.
         """
         state = self._book.read()
         if isinstance(state.filter, PlannedFilter):
@@ -126,3 +131,8 @@ class Readings:
             they paid. The status is that of the whole ledger.
         """
         return certificate.of(self._book.read(), head=self.verify(), account=account)
+
+    def _repr_html_(self) -> str:
+        from skdpal.privacy.ledger.panel import panel
+
+        return panel(certificate.of(self._book.read()))

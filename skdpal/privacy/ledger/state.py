@@ -48,6 +48,15 @@ class Receipt:
         The part of the account, such as a modality, that also paid.
     question : str or None
         Public name under which the answer is kept, so that it may be asked for again.
+
+    Examples
+    --------
+    >>> import skdpal
+    >>> from skdpal.privacy import events
+    >>> ledger = skdpal.PrivacyLedger(skdpal.PrivacyBudget(epsilon=2.0))
+    >>> receipt = ledger.charge(events.gaussian(4.0), label="fit round 1")
+    >>> receipt.label, receipt.account, round(receipt.epsilon, 2)
+    ('fit round 1', 'cohort', 0.93)
     """
 
     number: int

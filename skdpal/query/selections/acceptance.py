@@ -44,6 +44,13 @@ class AcceptanceRule:
         Sorted scores of the public reference; empty: the score itself is the rank.
     masses : tuple of float
         Weights of the reference rows, thinned as the pool was by earlier rounds; they sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal.query import AcceptanceRule
+    >>> AcceptanceRule(rate=0.2, tilt=0.5).probability(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [0.1, 0.2, 0.3]
     """
 
     rate: float
@@ -113,6 +120,18 @@ def accept(rows: Any, model: Any, utility: str | Utility, rule: AcceptanceRule, 
         Public.
     coin : float
         This patient's secret uniform number in [0, 1) for this round.
+
+    Returns
+    -------
+    bool
+        Private: it goes to the pathologist, never outside.
+
+    Examples
+    --------
+    >>> from skdpal.query import AcceptanceRule, accept
+    >>> rule = AcceptanceRule(rate=0.2, tilt=0.5)
+    >>> accept([[0.0]], None, "random", rule, coin=0.05), accept([[0.0]], None, "random", rule, coin=0.95)
+    (True, False)
     """
     scores = [score(utility, model, take(rows, [position]))[0] for position in range(len(rows))]
     return bool(coin < rule.probability(np.array([np.mean(scores)]))[0])
@@ -130,8 +149,11 @@ def accept_all(
     Parameters
     ----------
     X : array-like or DataFrame of shape (n_rows, n_features)
+        The pool.
     ids : sequence of str of length n_rows
         The patient of each row.
+    model, utility, rule : object, str and AcceptanceRule
+        As in `accept`.
     coins : ndarray of shape (n_rows,)
         The coin of each row's patient.
 
@@ -139,6 +161,13 @@ def accept_all(
     -------
     ndarray of bool of shape (n_rows,)
         Rows of one patient have one answer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdpal.query import AcceptanceRule, accept_all
+    >>> accept_all(np.zeros((2, 1)), ["p1", "p2"], None, "random", AcceptanceRule(rate=0.2), np.array([0.05, 0.95]))
+    array([ True, False])
     """
     accepted = np.zeros(len(ids), dtype=np.bool_)
     possible = np.flatnonzero(coins < rule.largest)  # all rows of a patient share the coin

@@ -75,7 +75,13 @@ class PublicChunks:
         return -(-n_pool // self.capacity) if self.n_chunks is None else self.n_chunks
 
     def check(self, n_pool: int, labels_per_round: int) -> None:
-        """Raise unless the smallest chunk holds the labels wanted of it, and the capacity does."""
+        """Raise unless the smallest chunk holds the labels wanted of it, and the capacity does.
+
+        Raises
+        ------
+        ValueError
+            If chunks, or the pathologist's capacity, are smaller than a round.
+        """
         labels_per_round = check_count("labels_per_round", labels_per_round, least=1)
         if self.capacity is not None and self.capacity < labels_per_round:
             raise ValueError(
@@ -128,13 +134,26 @@ class Chunks:
         As many rounds can be held.
     numbers : mapping of str to int
         The chunk of each patient.
+
+    Examples
+    --------
+    >>> from skdpal.query import PublicChunks
+    >>> chunks = PublicChunks(2).cut([f"p{n}" for n in range(10)])
+    >>> len(chunks.members(0)) + len(chunks.members(1))
+    10
     """
 
     n_chunks: int
     numbers: Mapping[str, int]
 
     def chunk_of(self, record_id: Any) -> int:
-        """The chunk of a patient of the protocol."""
+        """The chunk of a patient of the protocol.
+
+        Raises
+        ------
+        ValueError
+            If the protocol has no such patient.
+        """
         try:
             return self.numbers[str(record_id)]
         except KeyError:

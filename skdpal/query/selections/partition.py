@@ -69,6 +69,11 @@ class PublicPartition:
         names : sequence of length n_cells, optional
             Default: "0", "1", ...
 
+        Raises
+        ------
+        ValueError
+            If prototypes are no table, or names do not fit them.
+
         Notes
         -----
         Nothing is charged. Which cell a patient is in is private.
@@ -95,6 +100,11 @@ class PublicPartition:
             The PUBLIC stratum of each patient of the protocol's pool: by id, by the index of a public column, or in order.
         record_ids : sequence of hashable, optional
             The patients, if `labels` does not name them.
+
+        Raises
+        ------
+        ValueError
+            If patients and strata do not belong together.
 
         Notes
         -----

@@ -118,6 +118,11 @@ class PublishedSelection:
         Returns
         -------
         ndarray of int of shape (min(k, n_rows),)
+
+        Raises
+        ------
+        ValueError
+            If values are of another shape, or a partition of strata gets no patients.
         """
         k, released = check_count("k", k, least=1), np.asarray(released)
         if released.shape[1:] != ((self.partition.n_cells,) if self.of_rows else ()):

@@ -34,6 +34,18 @@ class Utility(ABC):
     things (`model`, parameters) only, never on the other rows, their number or their order. Then a hidden choice by it
     is free, and one patient moves a published vector of scores by at most 1/2 in L2. The representation names every
     public parameter (arrays by a digest), so that two questions can be told apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> from skdpal.query import Utility, score
+    >>> class Rare(Utility):
+    ...     name = "rare"
+    ...     def of_rows(self, model, X):
+    ...         return 1 - model.predict_proba(X)[:, 0]
+    >>> score(Rare(), SimpleNamespace(predict_proba=lambda X: np.array([[0.75, 0.25]])), np.zeros((1, 2)))
+    array([0.25])
     """
 
     name: str

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from skdpal.learner.palette import AMBER, BLUE, INK, LINE, ROSE, SOFT
+from skdpal.learner.palette import AMBER, BLUE, INK, LINE, ROSE, SLATE, SOFT
 from skdpal.privacy.validation import check_one_of
-from skdpal.report.displays.style import Display, axes_of, merged, named_rows, note, require_columns
+from skdpal.report.displays.style import Display, axes_of, legend_above, merged, named_rows, note, require_columns
 
 __all__ = ["AuditDisplay"]
 
+_FINE = ["below its price", "not protected, as stated", "planted fault, caught"]  # verdicts of skdpal.audit
 _UNITS = {"mu": "μ", "epsilon": "ε"}
 
 
@@ -55,9 +57,11 @@ class AuditDisplay(Display):
 
     def __init__(self, canaries: pd.DataFrame) -> None:
         self.canaries = canaries
+        verdicts = _verdicts(canaries)
         above = (canaries["mu_low"] > canaries["claimed_mu"]) | (canaries["epsilon_low"] > canaries["claimed_epsilon"])
-        protected = canaries["protected"].astype(bool)
-        self.beaten_ = canaries.loc[above & protected, "canary"].tolist()
+        above = above.where(verdicts == "", ~verdicts.isin(_FINE))  # a report has looked more closely
+        planted = verdicts.str.lower().str.startswith("planted")
+        self.beaten_ = canaries.loc[above & canaries["protected"].astype(bool) & ~planted, "canary"].tolist()
 
     @classmethod
     def from_report(cls, report: Any, *, ax: Any = None, **kwargs: Any) -> Self:
@@ -95,46 +99,61 @@ class AuditDisplay(Display):
         """
         check_one_of("unit", unit, _UNITS)
         table = self.canaries
-        ax = axes_of(self, ax, 1.3 + 0.36 * len(table))
-        places = named_rows(ax, [str(name).replace("_", " ") for name in table["canary"]])
-        claims = pd.to_numeric(table[f"claimed_{unit}"], errors="coerce").to_numpy(dtype=float)
-        lows = table[f"{unit}_low"].to_numpy(dtype=float)
-        said: set[str] = set()
-        for place, claim, low, (_, row) in zip(places, claims, lows, table.iterrows(), strict=True):
-            colour, words = self._look(row)
-            ax.plot([0, low], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
-            label = "proven by the attack" if row["protected"] else "not protected, as stated"
-            dot = {"marker": "o" if row["protected"] else "D", "linestyle": "none", "color": colour, "markersize": 7}
-            style = merged(Line2D, {**dot, "label": label if label not in said else "_"}, kwargs)
-            said.add(label)
-            ax.plot([low], [place], **style)
+        ax = axes_of(self, ax, 1.3 + 0.4 * len(table))
+        names = table["canary"].astype(str).str.replace("_", " ")
+        names = names.where(table["protected"].astype(bool), names + "\nnot protected, as stated")
+        right, said = self._reach(unit), set()
+        for place, verdict, (_, row) in zip(named_rows(ax, names), _verdicts(table), table.iterrows(), strict=True):
+            claim, low = float(row[f"claimed_{unit}"]), float(row[f"{unit}_low"])
+            colour, words = self._look(row, verdict, low)
+            at = min(low, 0.97 * right)  # what is not protected may leave the axes
+            ax.plot([0, at], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
+            label = "proven" if row["protected"] else "proven, not protected"
+            dot = {"marker": "o" if low == at else ">", "linestyle": "none", "color": colour, "markersize": 7}
+            ax.plot([at], [place], **merged(Line2D, {**dot, "label": _once(label, said)}, kwargs))
             if row["protected"] and np.isfinite(claim):
-                ax.plot(
-                    [claim, claim],
-                    [place - 0.34, place + 0.34],
-                    color=INK,
-                    linewidth=2.2,
-                    label="claimed" if "claimed" not in said else "_",
-                )
-                said.add("claimed")
-            note(ax, place, words, colour if words else SOFT)
-        ax.set_xlim(0, 1.08 * max(np.nanmax([*lows, *claims[np.isfinite(claims)], 0.0]), 1e-9))
+                reach = [place - 0.34, place + 0.34]
+                ax.plot([claim, claim], reach, color=INK, linewidth=2.2, label=_once("claimed", said))
+            note(ax, place, words, ROSE if colour == ROSE else SOFT)
+        ax.set_xlim(0, right)
         ax.set_xlabel(f"{_UNITS[unit]}: lower bound of what leaks, and the claim{self._runs()}")
         ax.grid(axis="x", color=LINE, linewidth=0.8)
-        ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), handlelength=1)
+        legend_above(ax)
         return self
 
-    def _look(self, row: pd.Series) -> tuple[str, str]:
-        """Colour and words of a canary."""
+    def _reach(self, unit: str) -> float:
+        """Where the axis ends: what is protected decides."""
+        protected = self.canaries[self.canaries["protected"].astype(bool)]
+        values = [*protected[f"claimed_{unit}"], *protected[f"{unit}_low"]] or [*self.canaries[f"{unit}_low"]]
+        return 1.15 * max([float(value) for value in values if 0 < value < np.inf], default=1.0)
+
+    def _look(self, row: pd.Series, verdict: str, low: float) -> tuple[str, str]:
+        """Colour of a canary, and the words beside it."""
+        if row["canary"] in self.beaten_ or (verdict and verdict not in _FINE):
+            return ROSE, textwrap.fill((verdict or "beats its price").lower(), 14)
         if not row["protected"]:
-            return AMBER, "not protected,\nas stated"
-        if row["canary"] in self.beaten_:
-            return ROSE, "beats its price"
+            return AMBER, "whole" if np.isinf(low) else f"{low:.2g}"
+        if verdict in _FINE[2:]:
+            return SLATE, textwrap.fill(verdict, 14)
         power = row.get("power", np.nan)
         return BLUE, "" if pd.isna(power) else f"power {float(power):.2f}"
 
     def _runs(self) -> str:
         if "runs" not in self.canaries or self.canaries["runs"].isna().any():
             return ""
-        runs = sorted(set(self.canaries["runs"].astype(int)))
-        return f"\n({runs[0]} runs a world)" if len(runs) == 1 else f"\n({runs[0]} to {runs[-1]} runs a world)"
+        runs = sorted(set(self.canaries["runs"].astype(int)) - {0})
+        return f"\n({' to '.join(map(str, dict.fromkeys([runs[0], runs[-1]])))} runs a world)" if runs else ""
+
+
+def _verdicts(canaries: pd.DataFrame) -> pd.Series:
+    """What a report says of each canary; empty words where it says nothing."""
+    if "verdict" not in canaries:
+        return pd.Series("", index=canaries.index)
+    return canaries["verdict"].fillna("").astype(str)
+
+
+def _once(words: str, said: set[str]) -> str:
+    """A label for the legend, the first time."""
+    label = "_" if words in said else words
+    said.add(words)
+    return label

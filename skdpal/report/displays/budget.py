@@ -10,17 +10,18 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from skdpal.learner.palette import BLUE, INK, LINE, ROSE, SLATE
+from skdpal.learner.palette import BLUE, INK, LINE, ROSE, SOFT
 from skdpal.privacy import PrivacyBudget, events
 from skdpal.privacy.accounting.amounts import add, value_of
 from skdpal.privacy.accounting.gaussian import ceiling_mu_squared
 from skdpal.privacy.filters import Filter, GdpFilter, RenyiFilter
 from skdpal.privacy.validation import check_one_of
-from skdpal.report.displays.style import Display, axes_of, merged, named_rows, note
+from skdpal.report.displays.style import Display, axes_of, legend_above, merged, named_rows, note
 
 __all__ = ["BudgetDisplay"]
 
 _UNITS = {"epsilon": "ε", "mu_squared": "μ²"}
+_COLUMNS = {"epsilon": ("spent", "ceiling"), "mu_squared": ("spent_mu_squared", "ceiling_mu_squared")}
 
 
 class BudgetDisplay(Display):
@@ -30,7 +31,8 @@ class BudgetDisplay(Display):
     ----------
     payments : DataFrame
         One row for each receipt that the patients of an account paid, in order, with what they had paid after it: "account",
-        "receipt" (its place, from 1), "label", "epsilon", "mu_squared" (NaN unless the ledger adds up μ²).
+        "receipt" (its place, from 1), "label", "epsilon", "mu_squared" (NaN unless the ledger adds up μ²). Of a planned ledger,
+        whose schedule is priced as a whole, only the last row of each account.
     accounts : DataFrame
         Indexed by account: "spent" (ε, an odometer), "ceiling" (ε), "free" (their difference), "spent_mu_squared",
         "ceiling_mu_squared" (NaN unless the ledger adds up μ²).
@@ -85,18 +87,16 @@ class BudgetDisplay(Display):
                 f"Expected ledger to be a PrivacyLedger. Found {type(ledger).__name__}. Pass study.ledger, learner.ledger, or "
                 "a certificate to BudgetDisplay.from_certificate."
             )
-        ledger = ledger.root
-        paid = {leaf: [one["number"] for one in ledger.certificate(leaf)["receipts"]] for leaf in ledger.accounts()}
-        return cls._of(ledger.certificate(), paid).plot(ax, **kwargs)
+        return cls.from_certificate(ledger.root.certificate(), ax=ax, **kwargs)
 
     @classmethod
     def from_certificate(cls, certificate: Mapping[str, Any], *, ax: Any = None, **kwargs: Any) -> Self:
-        """Read a certificate, as from ``certificate.json``.
+        """Read a certificate instead of the ledger.
 
         Parameters
         ----------
         certificate : dict
-            Of a whole ledger. If it does not say which account was split from which, bars have no parts.
+            Of `PrivacyLedger.certificate`, as from ``certificate.json``.
         ax : matplotlib Axes, optional
             Default: a new figure.
         **kwargs
@@ -107,25 +107,21 @@ class BudgetDisplay(Display):
                 f"Expected certificate to be the dict of ledger.certificate(). Found {type(certificate).__name__}. "
                 "Read certificate.json with json.load, or pass a ledger to BudgetDisplay.from_ledger."
             )
-        return cls._of(certificate, _inherited(certificate)).plot(ax, **kwargs)
-
-    @classmethod
-    def _of(cls, certificate: Mapping[str, Any], paid: Mapping[str, list[int]] | None) -> Self:
         filter, spent = _filter_of(certificate), certificate["odometer"]["epsilon_spent_by_account"]
-        payments = _payments(certificate["receipts"], spent, paid if filter is not None else None, filter)
-        lower = certificate["lower_ceilings"]
+        payments = _payments(certificate, filter)
         rows = {}
         for account, epsilon in spent.items():
-            ceiling = lower.get(account, certificate["epsilon"])
-            last = payments.loc[payments["account"] == account, "mu_squared"]
-            most = math.nan
+            ceiling = certificate["lower_ceilings"].get(account, certificate["epsilon"])
+            paid, most = math.nan, math.nan
             if isinstance(filter, GdpFilter):
+                paid = payments.loc[payments["account"] == account, "mu_squared"].max()
                 most = ceiling_mu_squared(PrivacyBudget(ceiling, certificate["delta"]))
-            rows[account] = (epsilon, ceiling, ceiling - epsilon, last.iloc[-1] if len(last) else 0.0 * most, most)
+                paid = 0.0 if math.isnan(paid) else paid
+            rows[account] = (epsilon, ceiling, ceiling - epsilon, paid, most)
         columns = ["spent", "ceiling", "free", "spent_mu_squared", "ceiling_mu_squared"]
         accounts = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
         labels = [receipt["label"] for receipt in certificate["receipts"]]
-        return cls(payments, accounts, labels=labels, delta=certificate["delta"])
+        return cls(payments, accounts, labels=labels, delta=certificate["delta"]).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, *, by: str = "account", unit: str = "epsilon", **kwargs: Any) -> Self:
         """Draw what was paid.
@@ -156,66 +152,59 @@ class BudgetDisplay(Display):
         return (self._bars if by == "account" else self._curves)(ax, unit, kwargs)
 
     def _bars(self, ax: Any, unit: str, kwargs: dict[str, Any]) -> Self:
-        names = [account.removeprefix("cohort/") for account in self.accounts.index]
-        ax = axes_of(self, ax, 1.2 + 0.3 * len(names))
-        spent, ceiling = self._columns(unit)
-        places = named_rows(ax, names)
-        style = merged(Rectangle, {"color": BLUE}, kwargs)
-        if "edgecolor" not in style:
-            style["edgecolor"] = "white"
-        for place, account in zip(places, self.accounts.index, strict=True):
-            most, now = self.accounts.loc[account, ceiling], self.accounts.loc[account, spent]
-            ax.barh(place, most, height=0.56, color=LINE, label="free" if not place else "_")
+        ax = axes_of(self, ax, 1.2 + 0.3 * len(self.accounts))
+        places = named_rows(ax, [account.removeprefix("cohort/") for account in self.accounts.index])
+        style = {"height": 0.56, **merged(Rectangle, {"color": BLUE, "label": "paid"}, kwargs)}
+        style.setdefault("edgecolor", "white")  # between receipts
+        spent, ceiling = _COLUMNS[unit]
+        top = self.accounts[ceiling].max()
+        for place, (account, row) in zip(places, self.accounts.iterrows(), strict=True):
             after = self.payments.loc[self.payments["account"] == account, unit].tolist()
             for before, value in zip([0.0, *after], after, strict=False):
-                ax.barh(place, value - before, **{"left": before, "height": 0.56, **style})
-            if most < self.accounts[ceiling].max():
-                ax.plot([most, most], [place - 0.36, place + 0.36], color=ROSE, linewidth=2)
-            note(ax, place, f"{now:.2f}", INK)
-        self._ceiling(ax.axvline, self.accounts[ceiling].max())
-        ax.set_xlim(0, 1.02 * self.accounts[ceiling].max())
-        ax.set_xlabel(f"{_UNITS[unit]} paid by each patient of the account{self._at(unit)}")
-        ax.set_title(self._words(unit), size="small", color=ROSE, loc="right")
+                ax.barh(place, value - before, left=before, **style)
+                style["label"] = "_"
+            ax.barh(place, row[ceiling], height=0.56, color=LINE, zorder=0.5, label="_" if place else "free")
+            if row[ceiling] < top:
+                ax.plot([row[ceiling]] * 2, [place - 0.36, place + 0.36], color=ROSE, linewidth=2)
+            note(ax, place, f"{row[spent]:.2f}", INK)
+        ax.axvline(top, color=ROSE, linewidth=2, label=self._committed(unit))
+        ax.set_xlim(0, 1.02 * top)
+        ax.set_xlabel(f"{_UNITS[unit]} paid by each patient{self._odometer(unit)}")
+        legend_above(ax)
         return self
 
     def _curves(self, ax: Any, unit: str, kwargs: dict[str, Any]) -> Self:
         ax = axes_of(self, ax, 3.0)
-        spent, ceiling = self._columns(unit)
-        steps, most = range(len(self.labels) + 1), self.accounts[ceiling].max()
+        most, last = self.accounts[_COLUMNS[unit][1]].max(), len(self.labels) + 1
         table = self.payments.pivot(index="receipt", columns="account", values=unit)
-        table = table.reindex(steps).ffill().fillna(0.0)
-        for account in table:
-            ax.step(steps, table[account], where="post", color=SLATE, linewidth=1)
-        bold = table.max(axis=1) if len(table.columns) else pd.Series(0.0, index=list(steps))
-        style = merged(Line2D, {"color": BLUE, "linewidth": 2, "label": "dearest account"}, kwargs)
-        ax.step(steps, bold, **{"where": "post", **style})
-        if len(table.columns):
-            ax.plot([], [], color=SLATE, linewidth=1, label="each account")
-        ax.fill_between(steps, bold, most, step="post", color=LINE, alpha=0.5, linewidth=0, label="free")
-        self._ceiling(ax.axhline, most)
-        ax.set(xlim=(0, max(len(self.labels), 1)), ylim=(0, 1.04 * most))
+        table = table.reindex(range(last + 1)).ffill().fillna(0.0)
+        dearest = table.max(axis=1) if len(table.columns) else pd.Series(0.0, index=table.index)
+        style = {
+            "where": "post",
+            **merged(Line2D, {"color": BLUE, "linewidth": 2.2, "label": "dearest account"}, kwargs),
+        }
+        for number, account in enumerate(table):
+            label = "_" if number else "each account"
+            ax.step(table.index, table[account], where="post", color=SOFT, linewidth=1, label=label)
+        ax.step(table.index, dearest, **style)
+        ax.fill_between(table.index, dearest, most, step="post", color=LINE, alpha=0.6, linewidth=0, label="free")
+        ax.axhline(most, color=ROSE, linewidth=2, label=self._committed(unit))
+        ax.set(xlim=(0, last - 0.4), ylim=(0, 1.04 * most))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("receipts, in order")
-        ax.set_ylabel(f"{_UNITS[unit]} paid{self._at(unit)}")
-        ax.set_title(self._words(unit), size="small", color=ROSE, loc="right")
-        ax.legend(frameon=False, fontsize="small", loc="lower right")
+        ax.set_ylabel(f"{_UNITS[unit]} paid{self._odometer(unit)}")
+        legend_above(ax)
         return self
 
-    def _columns(self, unit: str) -> tuple[str, str]:
-        return ("spent", "ceiling") if unit == "epsilon" else ("spent_mu_squared", "ceiling_mu_squared")
+    def _committed(self, unit: str) -> str:
+        return f"committed: {_UNITS[unit]} = {self.accounts[_COLUMNS[unit][1]].max():.3g}"
 
-    def _ceiling(self, line: Any, most: float) -> None:
-        line(most, color=ROSE, linewidth=2)
-
-    def _words(self, unit: str) -> str:
-        return f"committed: {_UNITS[unit]} = {self.accounts[self._columns(unit)[1]].max():.3g}"
-
-    def _at(self, unit: str) -> str:
+    def _odometer(self, unit: str) -> str:
         return f" (odometer, δ = {self.delta:g})" if unit == "epsilon" else ""
 
 
 def _filter_of(certificate: Mapping[str, Any]) -> Filter | None:
-    """What adds up the receipts; None if they are not added up one by one, as in a frozen schedule."""
+    """What adds up the receipts; None for a frozen schedule, which is priced as a whole."""
     budget, how = PrivacyBudget(certificate["epsilon"], certificate["delta"]), certificate["filter_parameters"]
     if certificate["filter"] == GdpFilter.kind:
         return GdpFilter(budget)
@@ -224,40 +213,27 @@ def _filter_of(certificate: Mapping[str, Any]) -> Filter | None:
     return None
 
 
-def _inherited(certificate: Mapping[str, Any]) -> dict[str, list[int]] | None:
-    """Numbers of the receipts that the patients of each leaf paid, also before they came to it; None if it is not said."""
-    if "splits" not in certificate:
-        return None
-    made = {split["into"]: (split["number"], split["source"]) for split in certificate["splits"]}
-
-    def paid(leaf: str, receipt: Mapping[str, Any]) -> bool:
-        while leaf in made and made[leaf][0] > receipt["number"]:
-            leaf = made[leaf][1]
-        account = receipt["account"]
-        return account in ("cohort", leaf) or leaf.startswith(f"{account}/")
-
-    leaves = certificate["odometer"]["epsilon_spent_by_account"]
-    return {leaf: [one["number"] for one in certificate["receipts"] if paid(leaf, one)] for leaf in leaves}
-
-
-def _payments(
-    receipts: list[dict[str, Any]],
-    spent: Mapping[str, float],
-    paid: Mapping[str, list[int]] | None,
-    filter: Filter | None,
-) -> pd.DataFrame:
-    """The table of `BudgetDisplay`; only the last state of each account if it is not known who paid for what."""
-    places = {receipt["number"]: place for place, receipt in enumerate(receipts, start=1)}
+def _payments(certificate: Mapping[str, Any], filter: Filter | None) -> pd.DataFrame:
+    """The table of `BudgetDisplay`."""
+    receipts = certificate["receipts"]
+    splits = {row["into"]: (row["number"], row["source"]) for row in certificate["history"] if row["kind"] == "split"}
     rows: list[tuple[Any, ...]] = []
-    for account, epsilon in spent.items():
-        if paid is None or filter is None:
-            if epsilon > 0:
-                rows.append((account, len(receipts), receipts[-1]["label"], epsilon, math.nan))
+    for account, spent in certificate["odometer"]["epsilon_spent_by_account"].items():
+        paid = [place for place, receipt in enumerate(receipts) if _was_paid(receipt, account, splits)]
+        if filter is None:  # only the reading of now is known
+            rows += [(account, place + 1, receipts[place]["label"], spent, math.nan) for place in paid[-1:]]
             continue
         total = tuple(0 for _ in filter.ceiling)
-        for number in paid[account]:
-            receipt = receipts[places[number] - 1]
-            total = add(total, filter.price(events.from_json(receipt["event"])))
+        for place in paid:
+            total = add(total, filter.price(events.from_json(receipts[place]["event"])))
             mu_squared = value_of(total[0]) if isinstance(filter, GdpFilter) else math.nan
-            rows.append((account, places[number], receipt["label"], filter.epsilon(total), mu_squared))
+            rows.append((account, place + 1, receipts[place]["label"], filter.epsilon(total), mu_squared))
     return pd.DataFrame(rows, columns=["account", "receipt", "label", "epsilon", "mu_squared"])
+
+
+def _was_paid(receipt: Mapping[str, Any], leaf: str, splits: Mapping[str, tuple[int, str]]) -> bool:
+    """Whether the patients of a leaf paid for a receipt, wherever they were then."""
+    while leaf in splits and splits[leaf][0] > receipt["number"]:
+        leaf = splits[leaf][1]
+    account = receipt["account"]
+    return account in ("cohort", leaf) or leaf.startswith(f"{account}/")

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from scipy.stats import beta
 
 from skdpal.estimators.scoring import exact_score
-from skdpal.learner.palette import BLUE, LINE, SLATE, SOFT
+from skdpal.learner.palette import BLUE, LINE, SOFT
 from skdpal.privacy.validation import check_count, check_one_of, check_real
-from skdpal.report.displays.style import Display, axes_of, merged
+from skdpal.report.displays.style import Display, axes_of, legend_above, merged
 
 __all__ = ["CalibrationDisplay"]
 
@@ -40,8 +40,7 @@ class CalibrationDisplay(Display):
         As given.
     expected_calibration_error_ : float
         Mean over rows of how far apart "stated" and "happened" of their bin are, from 0 to 1 (Naeini et al. 2015).
-    ax_, ax_rows_ : matplotlib Axes
-        The diagram, and the histogram below it.
+    ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
     Notes
@@ -102,7 +101,7 @@ class CalibrationDisplay(Display):
         confidence : float, default=0.95
             Of the intervals, from 0 to 1.
         ax : matplotlib Axes, optional
-            Default: a new figure. The histogram takes its lower part.
+            Default: a new figure.
         **kwargs
             Of `Axes.errorbar`.
 
@@ -145,12 +144,12 @@ class CalibrationDisplay(Display):
         return cls.from_predictions(y, estimator.predict_proba(X), classes=classes, public=True, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw the diagram, and below it how many rows stated what.
+        """Draw the diagram, and at its foot how many rows stated what.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Default: a new figure. The histogram takes its lower part.
+            Default: a new figure.
         **kwargs
             Of `Axes.errorbar`.
 
@@ -158,32 +157,24 @@ class CalibrationDisplay(Display):
         -------
         CalibrationDisplay
         """
-        ax = axes_of(self, ax, 4.2)
-        ax.set_yticks(np.linspace(0, 1, 6))
-        bins = self.bins
-        ax.plot([0, 1], [0, 1], color=SOFT, linestyle=":", linewidth=1.2, label="what is stated happens")
+        ax, bins = axes_of(self, ax, 3.8), self.bins
+        width, highest = bins["right"] - bins["left"], bins["rows"].max()
+        label = "rows, with their number"
+        ax.bar(bins["left"], 0.16 * bins["rows"] / highest, 0.96 * width, align="edge", color=LINE, label=label)
+        for middle, rows in zip(bins["left"] + width / 2, bins["rows"], strict=True):
+            at = 0.16 * rows / highest + 0.01
+            ax.text(middle, at, f"{rows:d}", size="x-small", color=SOFT, ha="center", va="bottom")
+        ax.plot([0, 1], [0, 1], color=SOFT, linestyle=":", linewidth=1.2, label="as stated")
         reach = [bins["happened"] - bins["low"], bins["high"] - bins["happened"]]
         words = f"{100 * self.confidence:g}% interval"
-        style = merged(Line2D, {"fmt": "o-", "color": BLUE, "markersize": 5, "label": words}, kwargs)
+        style = merged(Line2D, {"fmt": "o", "color": BLUE, "markersize": 6, "label": words}, kwargs)
         ax.errorbar(bins["stated"], bins["happened"], yerr=np.maximum(reach, 0), **{"capsize": 3, **style})
-        ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-        ax.set_ylabel("fraction that is right" if self.what == "likeliest" else "fraction that is of the class")
-        ax.grid(color=LINE, linewidth=0.8)
-        ax.legend(frameon=False, fontsize="small", loc="upper left")
-        ax.tick_params(labelbottom=False)
-        self.ax_rows_ = below = ax.inset_axes((0, -0.3, 1, 0.22), sharex=ax)
-        axes_of(self, below, 0)
-        self.ax_ = ax
-        widths = bins["right"] - bins["left"]
-        below.bar(bins["left"], bins["rows"], width=widths * 0.94, align="edge", color=SLATE)
-        below.set_ylim(0, 1.15 * bins["rows"].max())
-        below.tick_params(labelbottom=True)
-        below.set_ylabel("rows")
-        below.set_xlabel(
-            "probability of the likeliest class"
-            if self.what == "likeliest"
-            else "probability of a class, one against the rest"
-        )
+        ax.set(xlim=(0, 1.01), ylim=(-0.04, 1.03))
+        one = self.what == "likeliest"
+        ax.set_xlabel("probability of the likeliest class" if one else "probability of a class, one against the rest")
+        ax.set_ylabel("fraction that is right" if one else "fraction that is of the class")
+        ax.grid(axis="y", color=LINE, linewidth=0.8)
+        legend_above(ax)
         return self
 
 
@@ -196,8 +187,8 @@ def _events(y_true: Any, y_proba: Any, classes: Any, what: str) -> tuple[np.ndar
     classes = np.unique(truth) if classes is None else np.asarray(classes)
     if proba.shape != (len(truth), len(classes)) or not len(truth):
         raise ValueError(
-            f"Expected y_proba to have a row for each of the {len(truth)} labels, at least one, and a column for each of the "
-            f"{len(classes)} classes. Found shape {proba.shape}. Pass classes=, in the order of the columns."
+            f"Expected y_proba to have a row for each label, at least one, and a column for each of the {len(classes)} classes. "
+            "Found another shape. Pass classes=, in the order of the columns."
         )
     if not (np.isfinite(proba).all() and (proba >= 0).all() and np.allclose(proba.sum(axis=1), 1, atol=1e-6)):
         raise ValueError("Expected y_proba to be probabilities whose rows add up to 1. Pass those of predict_proba.")

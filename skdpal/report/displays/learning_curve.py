@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -13,19 +15,25 @@ from scipy.stats import binomtest, norm, t
 
 from skdpal.learner import load_model
 from skdpal.learner.benchmark import summarise
-from skdpal.learner.palette import AMBER, BLUE, INK, LINE, ROSE, SLATE, SOFT
+from skdpal.learner.palette import AMBER, BLUE, INK, LINE, ROSE, SLATE, SOFT, VIOLET
 from skdpal.privacy.validation import check_real
-from skdpal.report.displays.style import Display, axes_of, merged, named_rows, note, require_columns
+from skdpal.report.displays.style import Display, axes_of, legend_above, merged, named_rows, note, require_columns
 
 __all__ = ["LearningCurveDisplay"]
 
-_AXES = {"labels": "labelled patients (mean)", "epsilon": "ε of the whole study", "round": "round"}
+_AXES = {
+    "labels": "labelled patients (mean)",
+    "expected": "labelled patients (expected)",
+    "epsilon": "ε of the whole study",
+    "round": "round",
+}
 _LINES = {  # words in a method's name: how it is drawn
     "no privacy": {"color": SOFT, "linestyle": "--"},
     "public model": {"color": AMBER, "linestyle": ":"},
     "one-shot": {"color": INK, "linestyle": "-."},
+    "hidden": {"color": BLUE, "linestyle": (0, (5, 1))},
 }
-_OTHERS = [BLUE, ROSE, SLATE]
+_OTHERS = [ROSE, VIOLET, SLATE, BLUE, AMBER, INK]  # for names that say nothing
 _SHAPES = "osD^vPX"
 
 
@@ -164,8 +172,8 @@ class LearningCurveDisplay(Display):
             interval = binomtest(right, len(truth)).proportion_ci(confidence)
             rows.append((name, labels, right / len(truth), interval.low, interval.high))
         points = pd.DataFrame(rows, columns=["method", "x", "accuracy", "low", "high"])
-        self = cls(points, interval=f"{100 * confidence:g}% interval")
-        return self.plot(ax, **kwargs)
+        drawn = {"highlight": "released models", **kwargs}
+        return cls(points, x="expected", interval=f"{100 * confidence:g}% interval").plot(ax, **drawn)
 
     def plot(self, ax: Any = None, *, highlight: str | None = None, **kwargs: Any) -> Self:
         """Draw the curves; a method with one point is a level line, or a row if there are no curves.
@@ -185,33 +193,46 @@ class LearningCurveDisplay(Display):
         """
         methods = list(dict.fromkeys(self.points["method"]))
         highlight = "hidden study, margin" if highlight is None else highlight
-        curves = [name for name in methods if (self.points["method"] == name).sum() > 1]
+        curves = self.points.groupby("method")["x"].nunique().max() > 1
         (self._curves if curves else self._rows)(ax, methods, highlight, kwargs)
         return self
 
     def _curves(self, ax: Any, methods: list[str], highlight: str, kwargs: dict[str, Any]) -> None:
-        ax = axes_of(self, ax, 3.6)
+        ax, looks = axes_of(self, ax, 3.8), _looks(methods, highlight)
         for number, name in enumerate(methods):
-            part = self.points[self.points["method"] == name].sort_values("x")
-            style = _style(name, number, highlight)
-            if len(part) == 1:  # the same wherever one stands
-                only = part.iloc[0]
-                ax.axhline(only["accuracy"], label=name, **{key: style[key] for key in ("color", "linestyle")})
-                ax.axhspan(only["low"], only["high"], color=style["color"], alpha=0.10, linewidth=0)
+            part, look = self.points[self.points["method"] == name].sort_values("x"), looks[name]
+            if part["x"].nunique() == 1:  # it does not learn: the same wherever one stands
+                level = part[["accuracy", "low", "high"]].mean()
+                ax.axhline(level["accuracy"], label=name, color=look["color"], linestyle=look["linestyle"])
+                ax.axhspan(level["low"], level["high"], color=look["color"], alpha=0.08, linewidth=0)
                 continue
-            marks = merged(Line2D, {**style, "label": name}, kwargs)
-            errors = [part["accuracy"] - part["low"], part["high"] - part["accuracy"]]
-            ax.errorbar(part["x"], part["accuracy"], yerr=np.maximum(errors, 0), **{"capsize": 3, **marks})
+            at = part["x"] + self._aside(number, len(methods))
+            marks = {"capsize": 0, "elinewidth": 0.9, **merged(Line2D, {**look, "label": name}, kwargs)}
+            if name == highlight:
+                ax.fill_between(at, part["low"], part["high"], color=look["color"], alpha=0.15, linewidth=0)
+                errors = None
+            else:
+                errors = np.maximum([part["accuracy"] - part["low"], part["high"] - part["accuracy"]], 0)
+            ax.errorbar(at, part["accuracy"], yerr=errors, **marks)
+        if self.x == "round":
+            ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel(_AXES.get(self.x, self.x.replace("_", " ")))
         ax.set_ylabel(f"accuracy, {self.interval}")
         ax.grid(axis="y", color=LINE, linewidth=0.8)
-        ax.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(ax)
+
+    def _aside(self, number: int, methods: int) -> float:
+        """How far the points of a method are moved, so that intervals at the same x are not on top of each other."""
+        if self.x in ("labels", "expected"):
+            return 0.0
+        gaps = np.diff(np.unique(self.points["x"]))
+        return 0.0 if not len(gaps) else 0.24 * gaps.min() * (number / max(methods - 1, 1) - 0.5)
 
     def _rows(self, ax: Any, methods: list[str], highlight: str, kwargs: dict[str, Any]) -> None:
         ax = axes_of(self, ax, 0.9 + 0.3 * len(methods))
-        places = named_rows(ax, methods, 30)
-        for number, (place, (_, row)) in enumerate(zip(places, self.points.iterrows(), strict=True)):
-            style = {**_style(row["method"], number, highlight), "linestyle": "none"}
+        places, looks = named_rows(ax, methods, 30), _looks(methods, highlight)
+        for place, (_, row) in zip(places, self.points.iterrows(), strict=True):
+            style = {**looks[row["method"]], "linestyle": "none"}
             errors = [[max(row["accuracy"] - row["low"], 0)], [max(row["high"] - row["accuracy"], 0)]]
             marks = {"capsize": 3, **merged(Line2D, style, kwargs)}
             ax.errorbar([row["accuracy"]], [place], xerr=errors, **marks)
@@ -220,14 +241,18 @@ class LearningCurveDisplay(Display):
         ax.grid(axis="x", color=LINE, linewidth=0.8)
 
 
-def _style(name: str, number: int, highlight: str) -> dict[str, Any]:
-    """How a method is drawn: told apart by shape and dashes as well as by colour."""
-    shape = {"marker": _SHAPES[number % len(_SHAPES)], "markersize": 5}
-    if name == highlight:
-        return {"color": BLUE, "linestyle": "-", "linewidth": 2.4, **shape}
-    known = next((look for word, look in _LINES.items() if word in name), None)
-    look = known or {"color": _OTHERS[number % len(_OTHERS)], "linestyle": "-"}
-    return {**look, "linewidth": 1.4, **shape}
+def _looks(methods: list[str], highlight: str) -> dict[str, dict[str, Any]]:
+    """How each method is drawn: told apart by shape and dashes as well as by colour."""
+    known = {name: look for name in methods for word, look in reversed(_LINES.items()) if word in name}
+    if highlight in methods:
+        known[highlight] = {"color": BLUE, "linestyle": "-", "linewidth": 2.4}
+    taken = {look["color"] for look in known.values()}
+    free = itertools.cycle([colour for colour in _OTHERS if colour not in taken] or _OTHERS)
+    looks = {}
+    for name, shape in zip(methods, itertools.cycle(_SHAPES), strict=False):
+        look = known[name] if name in known else {"color": next(free), "linestyle": "-"}
+        looks[name] = {"linewidth": 1.4, **look, "marker": shape, "markersize": 5}
+    return looks
 
 
 def _means(results: pd.DataFrame, x: str, by: str | None) -> pd.DataFrame:
@@ -242,8 +267,6 @@ def _means(results: pd.DataFrame, x: str, by: str | None) -> pd.DataFrame:
 
 def _released(folder: Path) -> list[tuple[str, float, Any]]:
     """Released models with their expected labels: public numbers, whoever was asked."""
-    import json
-
     if (folder / "release").is_dir():
         folder = folder / "release"
     if not list((folder / "models").glob("*.npz")):

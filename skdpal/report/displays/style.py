@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from matplotlib.cbook import normalize_kwargs
 
 from skdpal.learner.palette import INK, LINE, SOFT
 
-__all__ = ["Display", "WIDTH", "axes_of", "merged", "named_rows", "note", "require_columns"]
+__all__ = ["Display", "WIDTH", "axes_of", "legend_above", "merged", "named_rows", "note", "require_columns"]
 
 WIDTH = 5.6  # inches; all drawings also work at 3.5, one column of a journal
 
@@ -52,10 +53,15 @@ def axes_of(display: Display, ax: Any, height: float) -> Any:
 def named_rows(ax: Any, names: Sequence[Any], width: int = 24) -> list[int]:
     """Label one row for each name, the first on top; return their places."""
     places = list(range(len(names)))[::-1]
-    words = [textwrap.fill(str(name).replace("$", r"\$"), width) for name in names]
+    words = ["\n".join(textwrap.fill(line, width) for line in _plain(name).splitlines()) for name in names]
     ax.set_yticks(places, words)
     ax.set_ylim(-0.6, len(names) - 0.4)
     return places
+
+
+def _plain(name: Any) -> str:
+    """A name as it is: no mathematics of matplotlib's."""
+    return str(name).replace("$", r"\$")
 
 
 def note(ax: Any, place: float, words: str, colour: str = SOFT) -> None:
@@ -63,6 +69,30 @@ def note(ax: Any, place: float, words: str, colour: str = SOFT) -> None:
     ax.annotate(
         words, (1.015, place), xycoords=("axes fraction", "data"), va="center", size="small", color=colour
     ).set_annotation_clip(False)
+
+
+def legend_above(ax: Any) -> None:
+    """The legend on top of the axes, in as many columns as fit."""
+    words = ax.get_legend_handles_labels()[1]
+    room = ax.figure.get_figure(root=True).get_figwidth() * ax.get_position().width + 0.3  # inches
+    columns = max((n for n in range(1, len(words) + 1) if _width(words, n) <= room), default=1)
+    ax.legend(
+        frameon=False,
+        fontsize="small",
+        labelcolor=INK,
+        ncols=columns,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        handlelength=1.6,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
+
+
+def _width(words: Sequence[str], columns: int) -> float:
+    """Of a legend, about, in inches."""
+    rows = math.ceil(len(words) / columns)
+    return sum(0.42 + 0.064 * max(map(len, words[at : at + rows])) for at in range(0, len(words), rows))
 
 
 def merged(artist: type, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

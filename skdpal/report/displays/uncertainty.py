@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from skdpal.learner.palette import AMBER, INK, LINE, ROSE, SLATE
-from skdpal.report.displays.style import Display, axes_of, merged, named_rows
+from skdpal.report.displays.style import Display, axes_of, legend_above, merged, named_rows
 
 __all__ = ["CAUSES", "UncertaintyDisplay"]
 
@@ -141,9 +141,7 @@ class UncertaintyDisplay(Display):
         else:
             ax.set_xlabel(name)
         ax.grid(axis="y" if many else "x", color=LINE, linewidth=0.8)
-        ax.legend(
-            frameon=False, fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), handlelength=1
-        )
+        legend_above(ax)
         return self
 
     def _causes(self) -> list[Any]:

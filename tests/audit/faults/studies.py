@@ -27,7 +27,12 @@ def certified(ledger):
     """All that a ledger says in public."""
     said = ledger.certificate()
     said.pop("issued")
-    return {"certificate": said, "receipts": list(map(str, ledger.receipts())), "spent": ledger.spent(), "repr": repr(ledger)}
+    return {
+        "certificate": said,
+        "receipts": list(map(str, ledger.receipts())),
+        "spent": ledger.spent(),
+        "repr": repr(ledger),
+    }
 
 
 def released(model):
@@ -43,11 +48,21 @@ def released(model):
 
 
 def active(
-    present, groups=IN_START, *, query=None, rounds=ROUNDS, sigma=SIGMA, prepare=lambda rows: rows, model=None, **options
+    present,
+    groups=IN_START,
+    *,
+    query=None,
+    rounds=ROUNDS,
+    sigma=SIGMA,
+    prepare=lambda rows: rows,
+    model=None,
+    **options,
 ):
     """A study of hidden rounds: everything that leaves."""
     start, pool = ([one for one in group if present or one != CANARY] for group in groups)
-    ledger = PrivacyLedger(BUDGET if sigma == SIGMA else PrivacyBudget(epsilon_of([events.gaussian(sigma)], DELTA) * 1.000001))
+    ledger = PrivacyLedger(
+        BUDGET if sigma == SIGMA else PrivacyBudget(epsilon_of([events.gaussian(sigma)], DELTA) * 1.000001)
+    )
     rows = prepare(ROWS[[*start, *pool]])
     learner = PrivateActiveLearner(
         DPPrototypeClassifier(sigma, classes=range(CLASSES)) if model is None else model(sigma),
@@ -64,4 +79,6 @@ def active(
         chosen, found = learner.query(rows[len(start) :], WANTED, record_ids=IDS[waiting])
         learner.teach(found, LABELS[waiting[chosen]], record_ids=IDS[waiting[chosen]])
     out = {**certified(ledger), "rounds": ledger.rounds(), "learner": repr(learner)}
-    return {**out, **released(learner.estimator)} if model is None else {**out, "proba": learner.predict_proba(STRANGERS)}
+    return (
+        {**out, **released(learner.estimator)} if model is None else {**out, "proba": learner.predict_proba(STRANGERS)}
+    )

@@ -147,7 +147,9 @@ def differences(one: Any, other: Any, name: str = "published") -> list[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         missing = [f"{name}[{key!r}] is there in one world only" for key in set(one) ^ set(other)]
         return missing + [
-            found for key in one.keys() & other.keys() for found in differences(one[key], other[key], f"{name}[{key!r}]")
+            found
+            for key in one.keys() & other.keys()
+            for found in differences(one[key], other[key], f"{name}[{key!r}]")
         ]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):
@@ -160,7 +162,11 @@ def differences(one: Any, other: Any, name: str = "published") -> list[str]:
     if isinstance(one, pd.DataFrame | pd.Series):
         same = type(one) is type(other) and one.equals(other)
     elif isinstance(one, np.ndarray):
-        same = isinstance(other, np.ndarray) and one.shape == other.shape and bool(np.all((one == other) | _nan(one, other)))
+        same = (
+            isinstance(other, np.ndarray)
+            and one.shape == other.shape
+            and bool(np.all((one == other) | _nan(one, other)))
+        )
     elif isinstance(one, float) and isinstance(other, float):
         same = one == other or (math.isnan(one) and math.isnan(other))
     else:

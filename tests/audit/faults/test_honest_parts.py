@@ -19,7 +19,18 @@ from skdpal.privacy import PrivacyBudget, PrivacyLedger
 from skdpal.privacy.accounting.gaussian import epsilon_of_mu
 from skdpal.query.utilities import Utility
 from tests.audit.faults import studies
-from tests.audit.faults.studies import BUDGET, CLASSES, DELTA, IDS, IN_POOL, IN_START, LABELS, REFERENCE, ROWS, STRANGERS
+from tests.audit.faults.studies import (
+    BUDGET,
+    CLASSES,
+    DELTA,
+    IDS,
+    IN_POOL,
+    IN_START,
+    LABELS,
+    REFERENCE,
+    ROWS,
+    STRANGERS,
+)
 from tests.audit.faults.tape import along
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of signals that are weak: the cohorts are tiny
@@ -63,7 +74,10 @@ def several_samples(present, ledger):
     more = [0] * (2 * present)
     model = DPPrototypeClassifier(0.7, classes=range(CLASSES), ledger=ledger)
     model.fit(
-        np.vstack([table["X"], ROWS[more].reshape(-1, 4)]), [*table["y"], *LABELS[more]], record_ids=owners, expected_records=8
+        np.vstack([table["X"], ROWS[more].reshape(-1, 4)]),
+        [*table["y"], *LABELS[more]],
+        record_ids=owners,
+        expected_records=8,
     )
     return studies.released(model)
 
@@ -88,10 +102,16 @@ WIDTHS = {"rna": 2, "meth": 1, "clinical": 1}
 def modalities(present, ledger):
     rows = cohort(present)["X"] / 2
     rows[-1, 2] = 0.0  # lacks it
-    model = DPModalityClassifier({"rna": 0.7, "meth": 1.0, "clinical": 2.0}, WIDTHS, classes=range(CLASSES), ledger=ledger)
+    model = DPModalityClassifier(
+        {"rna": 0.7, "meth": 1.0, "clinical": 2.0}, WIDTHS, classes=range(CLASSES), ledger=ledger
+    )
     model.fit(rows, cohort(present)["y"], record_ids=cohort(present)["record_ids"], expected_records=8)
     parts = model.releases_[-1].parts
-    return [{name: [part.sums, part.counts] for name, part in parts.items()}, model.predict_proba(STRANGERS), model.fingerprint()]
+    return [
+        {name: [part.sums, part.counts] for name, part in parts.items()},
+        model.predict_proba(STRANGERS),
+        model.fingerprint(),
+    ]
 
 
 def released_model():
@@ -104,7 +124,9 @@ def accuracy(present, ledger):
     """The number of patients is public: the slot's content is nothing, and counts as wrong."""
     table, model = cohort(True), released_model()
     labels = np.array([model.predict(table["X"][:1])[0] if present else 99, *table["y"][1:]])
-    return vars(private_accuracy(model, table["X"], labels, ledger=ledger, noise_multiplier=0.7, record_ids=table["record_ids"]))
+    return vars(
+        private_accuracy(model, table["X"], labels, ledger=ledger, noise_multiplier=0.7, record_ids=table["record_ids"])
+    )
 
 
 def balanced(present, ledger):
@@ -285,7 +307,12 @@ def test_a_hospitals_patient_is_told_no_more_than_it_promised(how, at):
             how=how,
             expected_records={"a": 3.0, "b": 3.0},
         )
-        return [studies.released(model), sites.table(), {site: sites.page(site) for site in CEILINGS}, studies.certified(ledger)]
+        return [
+            studies.released(model),
+            sites.table(),
+            {site: sites.page(site) for site in CEILINGS},
+            studies.certified(ledger),
+        ]
 
     path = along(pooled)
     assert not path.visible, path.visible
@@ -298,7 +325,9 @@ def test_a_modality_is_told_no_more_than_its_own_noise():
         rows = ROWS[:8] / 2
         rows[0, 2] = 0.5 if present else 0.0
         ledger = wide()
-        model = DPModalityClassifier({"rna": 0.2, "meth": 4.0, "clinical": 0.2}, WIDTHS, classes=range(CLASSES), ledger=ledger)
+        model = DPModalityClassifier(
+            {"rna": 0.2, "meth": 4.0, "clinical": 0.2}, WIDTHS, classes=range(CLASSES), ledger=ledger
+        )
         model.fit(rows, LABELS[:8], record_ids=IDS[:8], expected_records=8)
         return [model.predict_proba(STRANGERS), studies.certified(ledger)]
 

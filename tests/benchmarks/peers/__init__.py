@@ -1,0 +1,1 @@
+"""What peers do where skdpal does something else; see `tests/benchmarks/peers/__main__.py`."""
