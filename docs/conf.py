@@ -66,7 +66,13 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_context = {"default_mode": "auto"}
+WIDE = ("sharp_edges", "claims")  # tables of five columns need the whole width
+html_sidebars = {page: [] for page in ("index", *WIDE)}
+html_theme_options["secondary_sidebar_items"] = {
+    "**": ["page-toc"],
+    **{page: [] for page in WIDE},
+}
 
 ROOMS = ("audit", "cohort", "datasets", "estimators", "learner", "model_selection", "privacy", "query", "report")
 
@@ -186,6 +192,13 @@ def link_names(app, what, name, thing, options, lines):
             lines[number] = re.sub(r"(?<![`/\w])docs/([\w/]+)\.md", r":doc:`/\1`", line)
 
 
+def find_notebooks(app, name, source):
+    """Links to `notebooks/`, which lie beside `docs/` in the repository and among the pages here."""
+    for up, here in (("](../../notebooks/", "](../notebooks/"), ("](../notebooks/", "](notebooks/")):
+        if name.count("/") == up.count("../") - 1 and not name.startswith("notebooks/"):
+            source[0] = source[0].replace(f"{up}README.md", f"{here}index.md").replace(up, here)
+
+
 def of_skdpal_only(app, what, name, thing, skip, options):
     """Leave out what a class has from elsewhere: scikit-learn, modAL and skorch document it."""
     thing = getattr(thing, "fget", thing)
@@ -200,5 +213,6 @@ def setup(app):
     write_commands(HERE / "api" / "generated" / "shell.md")
     app.connect("autodoc-process-docstring", complete, priority=50)
     app.connect("autodoc-process-docstring", link_names, priority=100)
+    app.connect("source-read", find_notebooks)
     app.connect("autodoc-skip-member", of_skdpal_only)
     return {"parallel_read_safe": True}

@@ -296,7 +296,9 @@ def test_tables_are_read_or_the_way_out_is_named(tmp_path, monkeypatch):
 def test_the_commands_of_the_guide_run(tmp_path):
     """Every shell block of docs/guide/studies.md, in order, in an empty folder."""
     here = Path(__file__).parents[1]
-    blocks = re.findall(r"^```sh\n(.*?)^```", (here / "docs" / "guide" / "studies.md").read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (here / "docs" / "guide" / "studies.md").read_text(encoding="utf-8"), re.M | re.S
+    )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     script = "\n".join(["set -eu", *blocks])
     done = subprocess.run(

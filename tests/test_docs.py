@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import skdpal
+from tests.browser import RULES, WIDTHS, browser
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -325,6 +326,26 @@ def test_pictures_have_words_and_notebooks_are_shown(site):
     assert [path.name for path, page in pages.items() if not all(page.pictures)] == []
     shown = {path.stem for path in (folder / "notebooks").glob("*.html")} - {"index"}
     assert shown == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_are_readable_in_a_browser(site, width):
+    """The front page, the quickstart, a wide table, a page of the reference, a notebook: no error, nothing beyond the screen."""
+    _, folder = site
+    shown = [
+        "index",
+        "quickstart",
+        "sharp_edges",
+        "api/generated/skdpal.privacy.PrivacyLedger",
+        "notebooks/05c_experts",
+    ]
+    others = tuple(rule for rule in RULES if rule not in ("overflow", "title", "language"))  # the theme's own
+    with browser() as running:
+        problems = {name: running.problems(folder / f"{name}.html", width, without=others) for name in shown}
+    own = {name: [line for line in lines if not line.startswith("request: file:")] for name, lines in problems.items()}
+    assert own == {name: [] for name in shown}
 
 
 def test_what_a_page_loads_is_seen():

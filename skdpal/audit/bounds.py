@@ -119,6 +119,7 @@ def power(mu: float, claim: float, runs: int, *, confidence: float = 0.95, thres
     Returns
     -------
     float
+        From 0 to 1.
 
     Examples
     --------

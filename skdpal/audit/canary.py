@@ -34,6 +34,20 @@ class Canary:
         The slot, by position (also from the end) or name.
     account : str
         Whose price is attacked; default everybody's, which is the largest.
+    protected : bool
+        Whether anything is promised about the difference between the worlds.
+
+    Examples
+    --------
+    A canary of your own: a patient who has one of two measurements.
+
+    >>> from skdpal.audit import AuditCohort, Canary
+    >>> class Shifted(Canary):
+    ...     def worlds(self, cohort):
+    ...         return cohort.changed(self.patient, [1, 0, 0, 0]), cohort.changed(self.patient, [0, 1, 0, 0])
+    >>> there, gone = Shifted("shifted").worlds(AuditCohort.example())
+    >>> there.X[0], gone.X[0]
+    (array([1., 0., 0., 0.]), array([0., 1., 0., 0.]))
     """
 
     name: str
@@ -43,7 +57,18 @@ class Canary:
     hides_coins: ClassVar[bool] = True
 
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
-        """The cohort with what is to be hidden, and without."""
+        """The cohort with what is to be hidden, and without.
+
+        Parameters
+        ----------
+        cohort : AuditCohort
+            As it was given.
+
+        Raises
+        ------
+        NotImplementedError
+            Of `Canary` itself.
+        """
         raise NotImplementedError
 
 
@@ -53,6 +78,12 @@ class PatientCanary(Canary):
 
     Parameters
     ----------
+    name : str
+        For tables.
+    patient : int or str
+        The slot, by position (also from the end) or name.
+    account : str
+        Whose price is attacked.
     row : array-like, or callable, optional
         Their measurements; a callable gets the row that is there, as an array, and returns another. Default: as they are.
     label : optional
@@ -71,7 +102,13 @@ class PatientCanary(Canary):
     label: Any = None
 
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
-        """With the content, and with the slot empty."""
+        """With the content, and with the slot empty.
+
+        Parameters
+        ----------
+        cohort : AuditCohort
+            As it was given.
+        """
         there = cohort.changed(self.patient, _row_of(self.row, cohort, self.patient), self.label)
         return there, cohort.emptied(self.patient)
 
@@ -82,11 +119,24 @@ class LabelCanary(Canary):
 
     Parameters
     ----------
-    label, other
+    name : str
+        For tables.
+    patient : int or str
+        The slot, by position (also from the end) or name.
+    account : str
+        Whose price is attacked.
+    label, other : optional
         The two labels. Default: the patient's own, and the first other one that occurs.
     epsilon : float, optional
         What is promised about labels, such as that of `LabelPrivacy`; then every look at a noisy label is granted to the
         attacker, since it is noisy once and for all. Default: what the receipts say about one patient exchanged for another.
+
+    Examples
+    --------
+    >>> from skdpal.audit import AuditCohort, LabelCanary
+    >>> one, other = LabelCanary("label").worlds(AuditCohort.example())
+    >>> int(one.y[0]), int(other.y[0])
+    (0, 1)
     """
 
     label: Any = None
@@ -98,7 +148,18 @@ class LabelCanary(Canary):
             check_real("epsilon", self.epsilon, above=0.0)
 
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
-        """With the one label, and with the other."""
+        """With the one label, and with the other.
+
+        Parameters
+        ----------
+        cohort : AuditCohort
+            As it was given.
+
+        Raises
+        ------
+        ValueError
+            If there are no two labels.
+        """
         own = cohort.labels[cohort.position(self.patient)] if self.label is None else self.label
         others = [label for label in cohort.labels.tolist() if label is not None and label != own]
         other = self.other if self.other is not None else next(iter(others), None)
@@ -115,12 +176,25 @@ class ModalityCanary(Canary):
 
     Parameters
     ----------
+    name : str
+        For tables.
+    patient : int or str
+        The slot, by position (also from the end) or name.
+    account : str
+        Whose price is attacked.
     modality : str
         As receipts and caps name it.
     columns : sequence of int
         Where it lies in X; who lacks it has zeros there, as after `ModalityBlocks.transform`.
     row : array-like, or callable, optional
         As in `PatientCanary`.
+
+    Examples
+    --------
+    >>> from skdpal.audit import AuditCohort, ModalityCanary
+    >>> there, gone = ModalityCanary("rna", modality="rna", columns=(0, 1)).worlds(AuditCohort.example())
+    >>> bool(there.X[0, :2].any()), bool(gone.X[0, :2].any()), len(gone.X)
+    (True, False, 12)
     """
 
     modality: str = ""
@@ -128,7 +202,18 @@ class ModalityCanary(Canary):
     row: Row | Callable[[Any], Any] | None = None
 
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
-        """With the modality, and without."""
+        """With the modality, and without.
+
+        Parameters
+        ----------
+        cohort : AuditCohort
+            As it was given.
+
+        Raises
+        ------
+        ValueError
+            If the modality or its columns are not named.
+        """
         if not self.modality or not len(self.columns):
             raise ValueError(
                 f"Expected modality and columns for canary {self.name!r}. Found {self.modality!r} and {self.columns!r}. "
@@ -145,18 +230,40 @@ class ModalityCanary(Canary):
 class GhostCanary(Canary):
     """An empty slot, or no slot at all. It must be found: the roster is public, and nothing promises to hide it.
 
+    Parameters
+    ----------
+    name : str
+        For tables.
+    patient : int or str
+        The slot, by position (also from the end) or name.
+    account : str
+        Whose price is attacked.
+
     Notes
     -----
     Zero-out replaces a patient's content by nothing and keeps the slot. Adding or removing a slot is not promised: sizes of
     groups, rates of acceptance and normalisers follow the public number of slots, and an index that is published
     cannot hide that there was such a position, at any ε (docs/auditing.md).
+
+    Examples
+    --------
+    >>> from skdpal.audit import AuditCohort, GhostCanary
+    >>> empty, none = GhostCanary().worlds(AuditCohort.example())
+    >>> empty.n_patients, none.n_patients, len(empty.X), len(none.X)
+    (12, 11, 11, 11)
     """
 
     name: str = "ghost"
     protected: ClassVar[bool] = False
 
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
-        """With an empty slot, and without it."""
+        """With an empty slot, and without it.
+
+        Parameters
+        ----------
+        cohort : AuditCohort
+            As it was given.
+        """
         return cohort.emptied(self.patient), cohort.removed(self.patient)
 
 

@@ -45,8 +45,16 @@ class AuditCohort:
     ----------
     roster : tuple of str
         Who has a slot. Public, the same in both worlds.
+    table, labels : table and ndarray
+        Rows and labels of all slots, also of those that are empty: not for a study, which takes `X` and `y`.
+    empty : frozenset of str
+        Whose slot is empty.
+    names : mapping of str to str or None
+        Other names under which patients appear.
     world : str
         Words for messages; a study must not look at it.
+    workspace : Path or None
+        See `folder`.
 
     Examples
     --------
@@ -108,6 +116,11 @@ class AuditCohort:
     def example(cls, n_patients: int = 12, n_features: int = 4, n_classes: int = 3) -> Self:
         """Made-up patients in a small embedding, rows of length 1, always the same ones.
 
+        Parameters
+        ----------
+        n_patients, n_features, n_classes : int
+            How many of each.
+
         Examples
         --------
         >>> AuditCohort.example().X.shape
@@ -154,7 +167,13 @@ class AuditCohort:
 
     @property
     def folder(self) -> Path:
-        """An empty folder of this run, for studies that need one; it goes when the run is over."""
+        """An empty folder of this run, for studies that need one; it goes when the run is over.
+
+        Raises
+        ------
+        ValueError
+            Outside an audit.
+        """
         if self.workspace is None:
             raise ValueError(
                 "Expected to be inside an audit, which lends a folder. Make one yourself to try the study."
@@ -180,7 +199,18 @@ class AuditCohort:
     # -- how a world is made -----------------------------------------------------------------
 
     def position(self, patient: int | str) -> int:
-        """The slot of a patient, by position (also from the end) or name."""
+        """The slot of a patient.
+
+        Parameters
+        ----------
+        patient : int or str
+            Position, also from the end, or name.
+
+        Raises
+        ------
+        ValueError
+            If there is no such slot.
+        """
         if isinstance(patient, str):
             if patient not in self.roster:
                 raise ValueError(
@@ -192,17 +222,39 @@ class AuditCohort:
         return int(patient) % self.n_patients
 
     def emptied(self, patient: int | str) -> Self:
-        """The patient's whole content is replaced by nothing; the slot stays."""
+        """The patient's whole content is replaced by nothing; the slot stays.
+
+        Parameters
+        ----------
+        patient : int or str
+            As in `position`.
+        """
         gone = self.roster[self.position(patient)]
         return replace(self, empty=self.empty | {gone}, world="with the patient's slot empty")
 
     def removed(self, patient: int | str) -> Self:
-        """Not even the slot is left: another roster."""
+        """Not even the slot is left: another roster.
+
+        Parameters
+        ----------
+        patient : int or str
+            As in `position`.
+        """
         at = self.position(patient)
         return replace(self[[other for other in range(self.n_patients) if other != at]], world="without the slot")
 
     def changed(self, patient: int | str, row: Any = None, label: Any = None) -> Self:
-        """Another content in the patient's slot."""
+        """Another content in the patient's slot.
+
+        Parameters
+        ----------
+        patient : int or str
+            As in `position`.
+        row : array-like, optional
+            Their measurements. Default: as they are.
+        label : optional
+            Their label. Default: as it is.
+        """
         at, table, labels = self.position(patient), self.table, self.labels.copy()
         if label is not None:
             labels[at] = label
@@ -211,11 +263,25 @@ class AuditCohort:
         return replace(self, table=table, labels=labels)
 
     def renamed(self, patient: int | str, name: str) -> Self:
-        """The patient under another name, and so with other coins."""
+        """The patient under another name, and so with other coins.
+
+        Parameters
+        ----------
+        patient : int or str
+            As in `position`.
+        name : str
+            The other name.
+        """
         return replace(self, names={**(self.names or {}), self.roster[self.position(patient)]: name})
 
     def row(self, patient: int | str) -> Any:
-        """The row of one slot, as a table of one row."""
+        """The row of one slot, as a table of one row.
+
+        Parameters
+        ----------
+        patient : int or str
+            As in `position`.
+        """
         return _rows(self.table, [self.position(patient)])
 
     @property

@@ -16,7 +16,7 @@ from skdpal.audit.cohort import AuditCohort
 from skdpal.audit.learnt import weighed
 from skdpal.audit.odds import power_of
 from skdpal.audit.recording import seed_of
-from skdpal.audit.report import AuditReport, Finding
+from skdpal.audit.report import AuditReport, Finding, judged, judged_ghost
 from skdpal.audit.screen import Progress, watched
 from skdpal.audit.two_worlds import Attack, attack
 from skdpal.audit.worlds import (
@@ -27,6 +27,7 @@ from skdpal.audit.worlds import (
     grants,
     log_ratio,
     play,
+    sees_all,
     shift_between,
     statistic_of,
     unpaid,
@@ -94,6 +95,7 @@ def audit(
     Returns
     -------
     AuditReport
+        One finding a canary.
 
     Raises
     ------
@@ -160,6 +162,11 @@ def audit(
 def default_canaries() -> list[Canary]:
     """A patient in the first slot, one in the last, and the ghost.
 
+    Returns
+    -------
+    list of Canary
+        What `audit` attacks by default.
+
     Examples
     --------
     >>> from skdpal.audit import default_canaries
@@ -215,12 +222,14 @@ def _with(trial: _Trial, noise: float) -> _Trial:
 
 def _plan(trial: _Trial, runs: int, confidence: float) -> Finding:
     """What is known before anything is run, the power above all."""
-    if not trial.canary.protected:
-        return Finding.of(trial.canary.name, False, Claim(math.nan, math.nan, trial.claim.delta), GHOSTS, math.nan)
-    judging = runs if _fixed(trial) else runs - runs // 2
-    name = trial.canary.name if trial.noise == 1 else f"self-test: half the noise ({trial.canary.name})"
-    power = power_of(trial.claim, judging, confidence)
-    return Finding.of(name, True, trial.claim, judging, power, planted=trial.noise != 1, statistic=trial.statistic)
+    canary, claim = trial.canary, trial.claim
+    if not canary.protected:
+        return Finding(canary.name, False, math.nan, math.nan, claim.delta, GHOSTS, math.nan)
+    judging = runs if _fixed(trial) else runs // 2
+    name = canary.name if trial.noise == 1 else f"self-test: half the noise ({canary.name})"
+    power = power_of(claim, judging, confidence)
+    price = (claim.mu, claim.epsilon, claim.delta)
+    return Finding(name, True, *price, judging, power, statistic=trial.statistic, planted=trial.noise != 1)
 
 
 def _fixed(trial: _Trial) -> bool:
@@ -250,7 +259,7 @@ def _one(factory: Factory, trial: _Trial, present: bool, number: int) -> Outcome
     mine = play(factory, own, seed, noise=trial.noise)
     receipts = repr([(receipt.event, receipt.account) for ledger in mine.ledgers for receipt in ledger.receipts()])
     theirs = play(factory, other, seed, answers=mine.draws, laws=trial.laws, noise=trial.noise)
-    blind = trial.statistic == "published" and not mine.seen(trial.laws)
+    blind = trial.statistic == "published" and not sees_all(mine)
     differing = {} if blind else unpaid(mine, theirs, trial.ignored)
     if trial.statistic == "published":
         numbers = {path: leaf.content for path, leaf in mine.leaves.items() if path not in trial.ignored}
@@ -288,13 +297,13 @@ def _judged(
     differing = {path: size for out in outcomes for path, size in out.differing.items()}
     often = sum(bool(out.differing) for out in outcomes)
     if not trial.canary.protected:
-        return plan.ghost(differing)
+        return judged_ghost(plan, differing)
     claim = trial.claim
     if len({out.receipts for out in outcomes}) > 1:
         claim = _committed(factory, trial)
     found = _attacked(trial, worlds, confidence)
     shifts = [out.shift for out in outcomes if not math.isnan(out.shift)]
-    return plan.judged(found, claim, differing, often, max(shifts, default=math.nan))
+    return judged(plan, found, claim, differing, often, max(shifts, default=math.nan))
 
 
 def _attacked(trial: _Trial, worlds: dict[bool, list[Outcome]], confidence: float) -> Attack:

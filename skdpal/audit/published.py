@@ -54,7 +54,8 @@ class Leaf:
         if not isinstance(mine, np.ndarray) or not isinstance(theirs, np.ndarray) or mine.shape != theirs.shape:
             return float("nan")
         with np.errstate(invalid="ignore"):
-            return float(np.nanmax(np.abs(mine - theirs), initial=0.0))
+            gaps = np.abs(mine - theirs)
+        return float(gaps[~np.isnan(gaps)].max(initial=0.0))
 
 
 def leaves_of(published: Any, *, certificates: bool = False) -> dict[str, Leaf]:

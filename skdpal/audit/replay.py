@@ -45,6 +45,14 @@ class ReplayReport:
         What receipts say.
     receipts : tuple of str
         Of the first run.
+
+    Examples
+    --------
+    `replay` makes it.
+
+    >>> from skdpal.audit import ReplayReport
+    >>> sorted(name for name in vars(ReplayReport) if name in ("explained", "unexplained", "passed"))
+    ['explained', 'passed', 'unexplained']
     """
 
     canary: str
@@ -116,10 +124,12 @@ def replay(
     runs : int, default=5
         With other noise and coins each.
     seed : int, default=0
+        Of the simulated noise.
 
     Returns
     -------
     ReplayReport
+        The differences, and what pays for them.
 
     Notes
     -----

@@ -7,14 +7,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
 from skdpal.audit.claim import Claim
 from skdpal.audit.two_worlds import Attack
 
-__all__ = ["VERDICTS", "AuditReport", "Finding"]
+__all__ = ["VERDICTS", "AuditReport", "Finding", "judged", "judged_ghost"]
 
 BELOW = "below its price"
 BEATEN = "BEATS ITS PRICE"
@@ -75,6 +75,12 @@ class Finding:
     verdict : str
     planted : bool
         Whether half of the noise was taken away to see whether the audit notices.
+
+    Examples
+    --------
+    >>> from skdpal.audit import Finding
+    >>> Finding("training", True, 1.0, 4.38, 1e-5, 500, 0.999, verdict="below its price").fine
+    True
     """
 
     canary: str
@@ -95,56 +101,10 @@ class Finding:
     verdict: str = ""
     planted: bool = False
 
-    @classmethod
-    def of(cls, canary: str, protected: bool, claim: Claim, runs: int, power: float, **more: Any) -> Self:
-        """Before anything was run."""
-        return cls(canary, protected, claim.mu, claim.epsilon, claim.delta, runs, power, **more)
-
     @property
     def fine(self) -> bool:
         """Whether it is as it should be."""
         return self.verdict in _FINE
-
-    def judged(
-        self, found: Attack, claim: Claim, differing: Mapping[str, float], often: int, mu_path: float = math.nan
-    ) -> Self:
-        """With the result of an attack."""
-        beaten = found.beats(mu=claim.mu) if not math.isnan(claim.mu) else False
-        if math.isnan(claim.mu) and math.isfinite(claim.epsilon):
-            beaten = found.beats(epsilon=claim.epsilon, delta=claim.delta)
-        verdict = UNPAID if differing else BEATEN if beaten else BELOW
-        if verdict == BELOW and mu_path > claim.mu * (1 + _ROUNDING):
-            verdict = PATH
-        if self.planted:
-            verdict = CAUGHT if beaten else MISSED
-        return replace(
-            self,
-            claimed_mu=claim.mu,
-            claimed_epsilon=claim.epsilon,
-            delta=claim.delta,
-            runs=found.runs,
-            mu_low=found.mu,
-            epsilon_low=found.epsilon(claim.delta),
-            false_positives=found.false_positives,
-            false_negatives=found.false_negatives,
-            mu_path=mu_path,
-            differing=dict(differing),
-            differing_runs=often,
-            verdict=verdict,
-        )
-
-    def ghost(self, differing: Mapping[str, float]) -> Self:
-        """With what tells an empty slot from none."""
-        verdict, least = (PUBLIC, math.inf) if differing else (UNSEEN, 0.0)
-        return replace(
-            self,
-            statistic="published",
-            mu_low=least,
-            epsilon_low=least,
-            differing=dict(differing),
-            differing_runs=self.runs * 2 if differing else 0,
-            verdict=verdict,
-        )
 
     def words(self) -> str:
         """Why, in one sentence; empty if there is nothing to add."""
@@ -164,6 +124,49 @@ class Finding:
         if self.verdict == UNSEEN:
             return f"{self.canary}: nothing tells an empty slot from none. Return what the study publishes, its ledger too."
         return ""
+
+
+def judged(
+    finding: Finding, found: Attack, claim: Claim, differing: Mapping[str, float], often: int, mu_path: float
+) -> Finding:
+    """A finding with the result of an attack, and of what differs in how many runs."""
+    beaten = found.beats(mu=claim.mu) if not math.isnan(claim.mu) else False
+    if math.isnan(claim.mu) and math.isfinite(claim.epsilon):
+        beaten = found.beats(epsilon=claim.epsilon, delta=claim.delta)
+    verdict = UNPAID if differing else BEATEN if beaten else BELOW
+    if verdict == BELOW and mu_path > claim.mu * (1 + _ROUNDING):
+        verdict = PATH
+    if finding.planted:
+        verdict = CAUGHT if beaten else MISSED
+    return replace(
+        finding,
+        claimed_mu=claim.mu,
+        claimed_epsilon=claim.epsilon,
+        delta=claim.delta,
+        runs=found.runs,
+        mu_low=found.mu,
+        epsilon_low=found.epsilon(claim.delta),
+        false_positives=found.false_positives,
+        false_negatives=found.false_negatives,
+        mu_path=mu_path,
+        differing=dict(differing),
+        differing_runs=often,
+        verdict=verdict,
+    )
+
+
+def judged_ghost(finding: Finding, differing: Mapping[str, float]) -> Finding:
+    """A finding with what tells an empty slot from none."""
+    verdict, least = (PUBLIC, math.inf) if differing else (UNSEEN, 0.0)
+    return replace(
+        finding,
+        statistic="published",
+        mu_low=least,
+        epsilon_low=least,
+        differing=dict(differing),
+        differing_runs=finding.runs * 2 if differing else 0,
+        verdict=verdict,
+    )
 
 
 @dataclass(frozen=True)

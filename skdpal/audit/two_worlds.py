@@ -41,6 +41,13 @@ class Attack:
         Errors in the world without and with the patient.
     confidence : float
         Of everything below, at once: `mu`, and `epsilon` at every δ.
+
+    Examples
+    --------
+    >>> from skdpal.audit import Attack
+    >>> found = Attack(runs=500, threshold=0.0, false_positives=150, false_negatives=150)
+    >>> found.beats(mu=0.8), found.beats(mu=1.0)
+    (True, False)
     """
 
     runs: int
@@ -67,6 +74,18 @@ class Attack:
 
         A true claim is refuted with probability 1 - confidence at most. A claim that stands is not
         proven: see `power`.
+
+        Parameters
+        ----------
+        mu : float, optional
+            The claim, as μ of Gaussian DP.
+        epsilon, delta : float, optional
+            The claim, as (ε, δ).
+
+        Raises
+        ------
+        ValueError
+            Unless there is one claim.
         """
         if mu is not None and epsilon is None and delta is None:
             return self.mu > check_real("mu", mu, above=0.0, closed=True)
@@ -119,6 +138,7 @@ def attack(
     Returns
     -------
     Attack
+        Errors of both kinds, and what they prove.
 
     Examples
     --------
@@ -196,6 +216,11 @@ def likelihood_ratio(present: ArrayLike, absent: ArrayLike, scale: float) -> Cal
     -------
     callable
         Takes an output. Half-way between the worlds it is 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
 
     Examples
     --------

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from skdpal.audit.canary import Canary, LabelCanary
-from skdpal.audit.claim import paid_laws, rests_on_coins
+from skdpal.audit.claim import paid_laws, releases, rests_on_coins
 from skdpal.audit.cohort import AuditCohort
 from skdpal.audit.published import Leaf, differences, leaves_of, ledgers_of
 from skdpal.audit.recording import Draw, recorded
@@ -47,6 +47,7 @@ __all__ = [
     "grants",
     "log_ratio",
     "play",
+    "sees_all",
     "shift_between",
     "statistic_of",
     "unpaid",
@@ -195,10 +196,15 @@ def shift_between(mine: Run, theirs: Run, laws: Sequence[str]) -> float:
     return math.sqrt(math.fsum(shift**2 for shift in shifts if not math.isnan(shift)))
 
 
+def sees_all(run: Run) -> bool:
+    """Whether all paid noise passed through the sampler; that of gradients does not."""
+    return len(run.seen(run.laws)) >= releases(run.ledgers)
+
+
 def statistic_of(run: Run) -> str:
     """The sharpest statistic that the price of a run must withstand: "transcript", "own coins secret" or "published"."""
     sampled, repeated = rests_on_coins(run.ledgers)
-    if repeated or (run.laws and not run.seen(run.laws)):
+    if repeated or not sees_all(run):
         return "published"
     return "own coins secret" if sampled else "transcript"
 

@@ -37,7 +37,7 @@ class Risk:
     >>> round(100 * risk.guess, 1), round(risk.odds, 1)
     (59.9, 7.4)
     >>> [round(100 * float(hits), 1) for hits in risk.hits([0.01, 0.05])]
-    [3.4, 12.7]
+    [3.4, 12.6]
     """
 
     epsilon: float

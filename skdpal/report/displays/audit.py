@@ -15,7 +15,9 @@ from skdpal.report.displays.style import Display, axes_of, legend_above, merged,
 
 __all__ = ["AuditDisplay"]
 
-_FINE = ["below its price", "not protected, as stated", "planted fault, caught"]  # verdicts of skdpal.audit
+# verdicts of skdpal.audit
+_FINE = ["below its price", "not protected, as stated", "planted fault, caught"]
+_BEATEN = ["BEATS ITS PRICE", "exceeds its price on a path", "differs without a receipt"]
 _UNITS = {"mu": "μ", "epsilon": "ε"}
 
 
@@ -59,9 +61,8 @@ class AuditDisplay(Display):
         self.canaries = canaries
         verdicts = _verdicts(canaries)
         above = (canaries["mu_low"] > canaries["claimed_mu"]) | (canaries["epsilon_low"] > canaries["claimed_epsilon"])
-        above = above.where(verdicts == "", ~verdicts.isin(_FINE))  # a report has looked more closely
-        planted = verdicts.str.lower().str.startswith("planted")
-        self.beaten_ = canaries.loc[above & canaries["protected"].astype(bool) & ~planted, "canary"].tolist()
+        above = above.where(verdicts == "", verdicts.isin(_BEATEN))  # a report has looked more closely
+        self.beaten_ = canaries.loc[above & canaries["protected"].astype(bool), "canary"].tolist()
 
     @classmethod
     def from_report(cls, report: Any, *, ax: Any = None, **kwargs: Any) -> Self:

@@ -81,6 +81,11 @@ class BudgetDisplay(Display):
             Default: a new figure.
         **kwargs
             Of `plot`.
+
+        Raises
+        ------
+        TypeError
+            If it is no ledger.
         """
         if not hasattr(ledger, "root"):
             raise TypeError(
@@ -101,6 +106,11 @@ class BudgetDisplay(Display):
             Default: a new figure.
         **kwargs
             Of `plot`.
+
+        Raises
+        ------
+        TypeError
+            If it is no certificate.
         """
         if not isinstance(certificate, Mapping) or "odometer" not in certificate:
             raise TypeError(
@@ -141,6 +151,11 @@ class BudgetDisplay(Display):
         Returns
         -------
         BudgetDisplay
+
+        Raises
+        ------
+        ValueError
+            If the ledger does not add up μ², or for other words.
         """
         check_one_of("by", by, ["account", "receipt"])
         check_one_of("unit", unit, _UNITS)

@@ -67,6 +67,8 @@ class PlanDisplay(Display):
 
         Raises
         ------
+        TypeError
+            If something else is among the plans, or nothing.
         ValueError
             If neither `n_components` nor `n_classes` are known in any plan: then there is nothing to compare but noise.
         """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.cbook import normalize_kwargs
 
 from skdpal.learner.palette import INK, LINE, SOFT
@@ -74,7 +74,7 @@ def note(ax: Any, place: float, words: str, colour: str = SOFT) -> None:
 def legend_above(ax: Any) -> None:
     """The legend on top of the axes, in as many columns as fit."""
     words = ax.get_legend_handles_labels()[1]
-    room = ax.figure.get_figure(root=True).get_figwidth() * ax.get_position().width + 0.3  # inches
+    room = ax.figure.get_figure(root=True).get_figwidth() * ax.get_position().width + 0.2  # inches
     columns = max((n for n in range(1, len(words) + 1) if _width(words, n) <= room), default=1)
     ax.legend(
         frameon=False,
@@ -91,8 +91,7 @@ def legend_above(ax: Any) -> None:
 
 def _width(words: Sequence[str], columns: int) -> float:
     """Of a legend, about, in inches."""
-    rows = math.ceil(len(words) / columns)
-    return sum(0.42 + 0.064 * max(map(len, words[at : at + rows])) for at in range(0, len(words), rows))
+    return sum(0.42 + 0.069 * max(map(len, part.tolist())) for part in np.array_split(np.array(words), columns))
 
 
 def merged(artist: type, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class UncertaintyDisplay(Display):
 
     Notes
     -----
-    Nothing is charged: the model was released, and its noise is known exactly (docs/prototype.md). The drawing shows the
+    Nothing is charged: the model was released, and its noise is known exactly (docs/guide/prototype.md). The drawing shows the
     rows of X: those of patients stay in the hospital.
 
     Examples

@@ -15,7 +15,10 @@ Secret bytes (keys, coins) are alike in both worlds: an acceptance that looks at
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,16 +133,26 @@ def along(study, seed=0, worlds=(True, False)):
     try:
         state.nonce = lambda: "0" * 32  # a ledger's public name, which has nothing to do with patients
         randomness._SYSTEM = recorder = _Recorder(seed)
-        there = study(worlds[0])
+        there = _heard(study, worlds[0])
         path = Path()
         randomness._SYSTEM = _Replayer(recorder, path)
-        gone = study(worlds[1])
+        gone = _heard(study, worlds[1])
     finally:
         randomness._SYSTEM, state.nonce = source, nonce
     if path.draws < len(recorder.draws):
         path.visible.append(f"draw {path.draws + 1} happens with the patient only")
-    path.visible += differences(there, gone)
+    for name in there:
+        path.visible += differences(there[name], gone[name], name)
     return path
+
+
+def _heard(study, world):
+    """What a study publishes, with everything that it says on the way: warnings, and the screen."""
+    screen = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(screen):
+        warnings.simplefilter("always")
+        published = study(world)
+    return {"published": published, "warnings": [str(one.message) for one in caught], "screen": screen.getvalue()}
 
 
 def differences(one: Any, other: Any, name: str = "published") -> list[str]:

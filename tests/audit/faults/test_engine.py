@@ -99,8 +99,8 @@ def one_release(cohort):
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [None, half_the_noise, no_clipping])
 def test_the_audit_tells_a_faultless_study_from_faulty_ones(monkeypatch, fault):
-    """μ = 4 or 3√2 at the price of 2: by the exact path, and by 300 runs."""
+    """μ = 4 or 3√2 at the price of 2: by the exact path, and by 40 runs."""
     if fault is not None:
         fault(monkeypatch)
-    report = audit(one_release, cohort=SEEN, canaries=[PatientCanary("a patient")], runs=300, progress=False)
+    report = audit(one_release, cohort=SEEN, canaries=[PatientCanary("a patient")], runs=40, progress=False)
     assert report.passed is (fault is None), str(report)

@@ -25,7 +25,7 @@ from .checks import DISTRIBUTIONS, ELSEWHERE
 ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "docs" / "benchmarks" / "peers.csv"
 COLUMNS = ["check", "peer", "version", "outcome", "seconds"]
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def here(names: list[str]) -> None:
@@ -54,10 +54,17 @@ def run(names: list[str]) -> list[dict[str, str]]:
     for peer in dict.fromkeys(name.split(".")[1] for name in names):
         own = [name for name in names if name.split(".")[1] == peer]
         # modAL installs a package named tests, which would hide ours
-        module, folder = ("peers", ROOT / "tests" / "benchmarks") if peer in ELSEWHERE else ("tests.benchmarks.peers", ROOT)
+        module, folder = (
+            ("peers", ROOT / "tests" / "benchmarks") if peer in ELSEWHERE else ("tests.benchmarks.peers", ROOT)
+        )
         command = [python_of(peer), "-W", "ignore", "-m", module, "--here", *own]
         done = subprocess.run(
-            command, cwd=folder, env={**os.environ, **ONE_THREAD}, stdout=subprocess.PIPE, text=True, check=True
+            command,
+            cwd=folder,
+            env={**os.environ, **ONE_THREAD, "SKDPAL_PYTHON": sys.executable},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
         found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"check"')]
         if len(found) != len(own):

@@ -58,7 +58,12 @@ def in_a_process(code: str, *, killed: bool = False) -> str:
     """Run code in a fresh interpreter of the same environment; what it printed. `killed`: it must die by SIGKILL."""
     root = Path(__file__).parents[3]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=root, env=os.environ, check=False
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=os.environ,
+        check=False,
     )
     if done.returncode != (-signal.SIGKILL if killed else 0):
         raise RuntimeError(f"exit status {done.returncode}: {done.stderr[-2000:]}")

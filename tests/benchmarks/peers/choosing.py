@@ -54,12 +54,19 @@ def _() -> str:
 @check("calls", "skdpal")
 def _() -> str:
     """`PrivateActiveLearner` (on modAL 0.4.1), one query."""
-    from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger, PrivateActiveLearner
+    from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger, PrivateActiveLearner, PrivateQuery
 
     def make(strategy):  # noqa: ANN001, ANN202
+        class Counted(PrivateQuery):
+            """It takes no other kind of strategy."""
+
+            def __call__(self, learner, X_pool, n_instances=3, *, record_ids=None):  # noqa: ANN001, ANN204, ARG002
+                """Count."""
+                return strategy(learner, X_pool, n_instances)
+
         ledger = PrivacyLedger(PrivacyBudget(2.0))
         model = DPPrototypeClassifier(6.0, classes=[0, 1])
-        return PrivateActiveLearner(model, strategy, X[START], Y[START], ledger=ledger)
+        return PrivateActiveLearner(model, Counted(), X[START], Y[START], ledger=ledger)
 
     return calls_of(make)
 
@@ -178,7 +185,10 @@ def _() -> str:
 
     dp.enable_features("contrib", "floating-point")
     context = dp.Context.compositor(
-        data=[1.0] * 1000, privacy_unit=dp.unit_of(contributions=1), privacy_loss=dp.loss_of(epsilon=0.01), split_evenly_over=2
+        data=[1.0] * 1000,
+        privacy_unit=dp.unit_of(contributions=1),
+        privacy_loss=dp.loss_of(epsilon=0.01),
+        split_evenly_over=2,
     )
     query = context.query().count().laplace()
     found = {query.release() for _ in range(2)}
@@ -193,5 +203,8 @@ def _() -> str:
 
     ledger = PrivacyLedger(PrivacyBudget(2.0))
     asked = ledger.within("cohort", question="mean expression")
-    found = {tuple(release(lambda: X, GaussianSum(8.0), asked, "sum", record_ids=list(map(str, range(40))))) for _ in range(3)}
+    found = {
+        tuple(release(lambda: X, GaussianSum(8.0), asked, "sum", record_ids=list(map(str, range(40)))))
+        for _ in range(3)
+    }
     return f"asked three times: {len(found)} answer, {len(ledger.receipts())} receipt, ε = {ledger.spent():.2f}"

@@ -133,17 +133,19 @@ def _() -> str:
     import opendp.prelude as dp
 
     dp.enable_features("contrib", "floating-point")
-    space = dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float)
-    measurement = space >> dp.m.then_laplace(1.0)
+    measurement = dp.m.make_laplace(dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float), 1.0)
     context = dp.Context.compositor(
-        data=[1.0] * 9, privacy_unit=dp.unit_of(contributions=1), privacy_loss=dp.loss_of(epsilon=1.0), split_evenly_over=1
+        data=[1.0] * 9,
+        privacy_unit=dp.unit_of(contributions=1),
+        privacy_loss=dp.loss_of(epsilon=1.0),
+        split_evenly_over=1,
     )
     context.query().count().laplace().release()
-    return (
-        f"measurement.to_json: {refusal(measurement.to_json).split(':')[0]}; "
-        f"of a context with its queries: {'yes' if hasattr(context, 'to_json') else 'no method'}, pickle: "
-        f"{refusal(lambda: pickle.dumps(context)).split(':')[0]}"
-    )
+    said = {
+        name: refusal(lambda one=one: dp.serialize(one)).split(":")[0]
+        for name, one in (("measurement", measurement), ("context", context))
+    }
+    return "; ".join(f"serialize({name}): {words}" for name, words in said.items())
 
 
 @check("record", "skdpal")
@@ -160,7 +162,9 @@ def _() -> str:
         model = DPPrototypeClassifier(8.0, classes=[0, 1], ledger=ledger).fit(X, Y)
         model.partial_fit(X, Y)
         certificate = json.loads(json.dumps(PrivacyLedger.open(path).certificate()))
-    mu = math.sqrt(sum(one["event"]["steps"] / one["event"]["noise_multiplier"] ** 2 for one in certificate["receipts"]))
+    mu = math.sqrt(
+        sum(one["event"]["steps"] / one["event"]["noise_multiplier"] ** 2 for one in certificate["receipts"])
+    )
     again, said = epsilon_of_mu(mu, certificate["delta"]), certificate["odometer"]["epsilon_spent"]
     return (
         f"reopened after the process: {len(certificate['receipts'])} receipts; ε spent {said:.3f}, recomputed from the "

@@ -86,7 +86,9 @@ def _() -> str:
     first, second = fitted(ledger), fitted(ledger)
     with simulation(0):
         said = refusal(lambda: fitted(ledger)).split(":")[0]
-    return f"no argument; after np.random.seed(0) noise is {equal(first, second)}; simulation(0) on a real ledger: {said}"
+    return (
+        f"no argument; after np.random.seed(0) noise is {equal(first, second)}; simulation(0) on a real ledger: {said}"
+    )
 
 
 # -- a row that is not a number
@@ -108,7 +110,7 @@ def _() -> str:
 
     accountant, found = BudgetAccountant(9.0), []
     for value in (np.nan, np.inf):
-        model = GaussianNB(1.0, bounds=(-1, 1), accountant=accountant)
+        model = GaussianNB(epsilon=1.0, bounds=(-1, 1), accountant=accountant)
         found.append(refusal(lambda model=model, value=value: model.fit(with_bad(value), Y)).split(":")[0])
     of_mean = [mean(with_bad(value)[:, 1], epsilon=1.0, bounds=(-1, 1)) for value in (np.nan, np.inf)]
     finite = ["finite" if np.isfinite(one) else str(one) for one in of_mean]
@@ -153,7 +155,7 @@ def _() -> str:
 
 @check("bad_rows", "skdpal")
 def _() -> str:
-    """The release has been charged when rows are read; what comes of it does not depend on one row."""
+    """Whether the fit goes on, and what is charged."""
     from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger
 
     found = []

@@ -97,7 +97,12 @@ def _() -> str:
 
     def searched():
         return GridSearchCV(
-            make(), {"epsilon": [0.5, 0.9]}, cv=5, refit=False, scoring=lambda model, X, y=None: 0.0, error_score="raise"
+            make(),
+            {"epsilon": [0.5, 0.9]},
+            cv=5,
+            refit=False,
+            scoring=lambda model, X, y=None: 0.0,
+            error_score="raise",
         ).fit(X)
 
     first = refusal(searched)

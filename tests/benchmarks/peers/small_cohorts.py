@@ -43,8 +43,13 @@ def _() -> str:
     """What a mean over n and n + 1 rows is divided by, without noise (ε huge)."""
     from diffprivlib.models import GaussianNB
 
-    found = [GaussianNB(1e9, bounds=(-1, 1)).fit(np.zeros((n, 1)), [0] * (n - 4) + [1] * 4).class_count_ for n in (8, 9)]
-    return f"class counts are released with noise: {found[0].tolist()} and {found[1].tolist()} at ε = 1e9, for n = 8 and 9"
+    found = [
+        GaussianNB(epsilon=1e9, bounds=(-1, 1)).fit(np.zeros((n, 1)), [0] * (n - 4) + [1] * 4).class_count_
+        for n in (8, 9)
+    ]
+    return (
+        f"class counts are released with noise: {found[0].tolist()} and {found[1].tolist()} at ε = 1e9, for n = 8 and 9"
+    )
 
 
 @check("small_n", "OpenDP")
@@ -58,6 +63,7 @@ def _() -> str:
         privacy_unit=dp.unit_of(contributions=1),
         privacy_loss=dp.loss_of(epsilon=1e6),
         split_evenly_over=1,
+        domain=dp.vector_domain(dp.atom_domain(T=float, nan=False)),
     )
     query = context.query().clamp((0.0, 1.0)).resize(8, constant=0.5).mean().laplace()
     return f"the caller states a size, and rows are cut or filled to it: a mean over 9 rows with size 8 is {query.release():.3f}"
@@ -87,7 +93,10 @@ def _() -> str:
     """Whether ε can be asked for under a relation."""
     from opacus.accountants import PRVAccountant, RDPAccountant
 
-    names = {kind.__name__: list(inspect.signature(kind.get_epsilon).parameters)[1:] for kind in (RDPAccountant, PRVAccountant)}
+    names = {
+        kind.__name__: list(inspect.signature(kind.get_epsilon).parameters)[1:]
+        for kind in (RDPAccountant, PRVAccountant)
+    }
     return f"no argument for it (get_epsilon takes {', '.join(names['RDPAccountant'])}); add or remove one sample"
 
 

@@ -23,7 +23,7 @@ def _() -> str:
     from diffprivlib.models import GaussianNB
 
     accountant = BudgetAccountant(1.0)
-    said = [refusal(lambda: GaussianNB(0.4, bounds=(-1, 1), accountant=accountant).fit(X, Y)) for _ in range(3)]
+    said = [refusal(lambda: GaussianNB(epsilon=0.4, bounds=(-1, 1), accountant=accountant).fit(X, Y)) for _ in range(3)]
     return f"fits 1 and 2: {said[0]}; fit 3: {said[2]}; ε = {accountant.total()[0]:.1f} recorded"
 
 
@@ -34,7 +34,10 @@ def _() -> str:
 
     dp.enable_features("contrib", "floating-point", "honest-but-curious")
     context = dp.Context.compositor(
-        data=[1.0] * 40, privacy_unit=dp.unit_of(contributions=1), privacy_loss=dp.loss_of(epsilon=1.0), split_evenly_over=2
+        data=[1.0] * 40,
+        privacy_unit=dp.unit_of(contributions=1),
+        privacy_loss=dp.loss_of(epsilon=1.0),
+        split_evenly_over=2,
     )
     said = [refusal(lambda: context.query().count().laplace().release()) for _ in range(3)]
     return f"queries 1 and 2: {said[0]}; query 3: {said[2]}"
@@ -107,7 +110,7 @@ def _() -> str:
         "from diffprivlib.models import GaussianNB\n"
         "accountant = BudgetAccountant(1.0)\n"
     )
-    fit = "GaussianNB(0.9, bounds=(-1, 1), accountant=accountant).fit(X, y)\n"
+    fit = "GaussianNB(epsilon=0.9, bounds=(-1, 1), accountant=accountant).fit(X, y)\n"
     spend = (
         "spend = BudgetAccountant.spend\n"
         "def charged(self, *a):\n    spend(self, *a)\n    assert self.total()[0] > 0.8\n    die()\n"
@@ -241,7 +244,12 @@ def _() -> str:
 
     ledger, ids = PrivacyLedger(PrivacyBudget(2.0)), np.array([f"p{at}" for at in range(40)])
     learner = PrivateActiveLearner(
-        DPPrototypeClassifier(SIGMA, classes=[0, 1]), PrivateQuery(n_pool=32), X[:8], Y[:8], ledger=ledger, record_ids=ids[:8]
+        DPPrototypeClassifier(SIGMA, classes=[0, 1]),
+        PrivateQuery(n_pool=32),
+        X[:8],
+        Y[:8],
+        ledger=ledger,
+        record_ids=ids[:8],
     )
     one = ledger.spent()
     for _ in range(ROUNDS):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skdpal.audit import audit
+from skdpal.audit import GhostCanary, PatientCanary, audit
 from skdpal.audit.report import VERDICTS
 from skdpal.report import AuditDisplay
 
@@ -83,7 +83,8 @@ def test_a_real_report_is_drawn():
         return model.fit(cohort.X, cohort.y, record_ids=cohort.record_ids, expected_records=cohort.n_patients)
 
     X = np.linspace(-0.5, 0.5, 24).reshape(12, 2)
-    report = audit(study, cohort=(X, np.arange(12) % 2), runs=8, progress=False)
+    canaries = [PatientCanary("patient"), GhostCanary("ghost")]
+    report = audit(study, cohort=(X, np.arange(12) % 2), canaries=canaries, runs=3, progress=False)
     display = AuditDisplay.from_report(report)
     pd.testing.assert_frame_equal(display.canaries, report.frame())
     assert len(display.ax_.get_yticks()) == len(report.frame())
