@@ -103,6 +103,7 @@ _LOOK = r"""
   return found;
 }
 """
+_LOUD = ("error", "warning")
 RULES = (
     "language",
     "title",
@@ -124,7 +125,9 @@ class Browser:
     def __init__(self, running: Any) -> None:
         self._running = running
 
-    def problems(self, page: Path | str, width: int, *, without: tuple[str, ...] = ()) -> list[str]:
+    def problems(
+        self, page: Path | str, width: int, *, without: tuple[str, ...] = (), beside: bool = False
+    ) -> list[str]:
         """What is wrong with a page, a line each.
 
         Parameters
@@ -135,18 +138,25 @@ class Browser:
             Of the screen, in pixels.
         without : tuple of str
             Rules that do not apply to it.
+        beside : bool
+            Whether it may load files of its own site, which lie on this machine, too.
         """
         said: list[str] = []
         context = self._running.new_context(viewport={"width": width, "height": 900}, offline=True)
         try:
             tab = context.new_page()
-            tab.on("console", lambda message: said.append(f"console: {message.type}: {message.text}"))
-            tab.on("pageerror", lambda error: said.append(f"console: error: {error}"))
-            own = page.resolve().as_uri() if isinstance(page, Path) else "about:blank"
             tab.on(
-                "request",
-                lambda request: said.append(f"request: {request.url[:200]}") if _foreign(request.url, own) else None,
+                "console", lambda message: said.append(f"console: {message.text}") if message.type in _LOUD else None
             )
+            tab.on("pageerror", lambda error: said.append(f"console: {error}"))
+            own = page.resolve().as_uri() if isinstance(page, Path) else "about:blank"
+            free = ("data:", "about:", *(["file:"] if beside else []))
+
+            def note(request: Any) -> None:
+                if request.url.split("#")[0] != own and not request.url.startswith(free):
+                    said.append(f"request: {request.url[:200]}")
+
+            tab.on("request", note)
             if isinstance(page, Path):
                 tab.goto(own)
             else:
@@ -155,10 +165,6 @@ class Browser:
             return said + tab.evaluate(_LOOK, [rule for rule in RULES if rule not in without])
         finally:
             context.close()
-
-
-def _foreign(url: str, own: str) -> bool:
-    return url.split("#")[0] != own and not url.startswith(("data:", "about:"))
 
 
 @contextmanager

@@ -180,16 +180,20 @@ def test_who_and_how_many_were_taught_changes_nothing(embedded, taught):
         assert "somebody" not in html_of(copied)
 
 
+def test_a_planted_count_is_found(embedded):
+    ours, theirs = learner_of(embedded), learner_of(embedded, taught=slice(12, 25))
+
+    def leaky(learner):
+        return plain(html_of(learner)) + f"<p>{len(learner.X_training)} patients</p>"
+
+    assert leaky(ours) != leaky(theirs)
+
+
 @pytest.fixture(scope="module")
 def protocol(srbct):
     plan = plan_study(PrivacyBudget(2.0), n_labelled=6, n_pool=20, labels_per_round=3, rounds=1, n_components=16)
     encoder = PublicEncoder(n_components=16).fit(srbct.X_public, srbct.y_public)
     return plan, encoder, DPPrototypeClassifier.prior_from_public(encoder.transform(srbct.X_public), srbct.y_public)
-
-
-def study_in(folder, protocol, srbct):
-    study = ActiveLearningStudy(folder, *protocol, release_every=None)
-    return study.enrol(srbct.X)
 
 
 def test_a_study_tells_steps_files_and_ledger(tmp_path, protocol, srbct):
@@ -215,7 +219,7 @@ def test_a_study_tells_steps_files_and_ledger(tmp_path, protocol, srbct):
 
 
 def test_whoever_was_accepted_a_study_looks_the_same(tmp_path, protocol, srbct):
-    pages = {}
+    pages, asked = {}, {}
     for name, patients in (
         ("one", srbct.X),
         ("two", srbct.X.iloc[::-1].set_axis([f"q{n}" for n in range(len(srbct.X))])),
@@ -223,5 +227,7 @@ def test_whoever_was_accepted_a_study_looks_the_same(tmp_path, protocol, srbct):
         study = ActiveLearningStudy(tmp_path / name / "study", *protocol).enrol(patients)
         study.run(oracle=lambda sheet: [srbct.y.iloc[0]] * len(sheet))
         pages[name] = html_of(study)
+        asked[name] = study._folder.record("round-1").asked
+    assert asked["one"] != asked["two"]
     assert pages["one"] == pages["two"]
     assert "round 1 released 9" in of_ours(pages["one"])

@@ -110,6 +110,12 @@ def noisy_counts(
     payer, mechanism = require_ledger(ledger), metric.mechanism(noise_multiplier)
     if payer is not None:
         payer.require(mechanism.event, label)
+        if metric.name == "accuracy" and payer.hidden_rounds and not payer.root.settled(payer.account):
+            raise ValueError(
+                f"Expected patients whose number is public. Found account {payer.account!r} after a hidden selection, which "
+                'moved some. Score a group that was split off before, such as ledger.within("cohort/evaluation"), or take the '
+                "balanced accuracy, which needs no number."
+            )
     predicted, labels = np.asarray(model.predict(X)), np.asarray(y)
     if labels.shape != predicted.shape or not len(labels):
         raise ValueError(

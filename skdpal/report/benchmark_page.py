@@ -30,6 +30,16 @@ def write_benchmark_page(path: str | os.PathLike[str], results: pd.DataFrame, pl
         The protocol that was compared.
     dataset : str
         Name of the published data set.
+
+    Returns
+    -------
+    Path
+        Of the page: one file that needs no other.
+
+    Examples
+    --------
+    >>> from skdpal.report import write_benchmark_page
+    >>> write_benchmark_page("benchmark.html", results, plan, "sarcomas of 2001")  # doctest: +SKIP
     """
     summary = summarise(results)
     words = ", ".join(f"{name} {row['accuracy']:.3f}" for name, row in summary.iterrows())

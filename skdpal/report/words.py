@@ -32,7 +32,9 @@ def receipt_in_words(receipt: Mapping[str, Any]) -> str:
     """
     steps = {"cohort/start": "to teach the first model: ", "cohort/evaluation": "to measure the accuracy: "}
     number = receipt["account"].removeprefix("cohort/round-")
+    sampled = receipt["event"]["kind"] == "poisson-gaussian" and receipt["account"] == "cohort/pool"
     teaching = f"to teach the model of round {number}: " if number.isdigit() else ""
+    teaching = "to teach the model of a round: " if sampled else teaching
     return steps.get(receipt["account"], teaching) + event_in_words(receipt["event"])
 
 

@@ -23,6 +23,7 @@ from skdpal.audit import (
     replay,
 )
 from skdpal.audit.claim import Claim
+from skdpal.audit.learnt import weighed
 from skdpal.audit.odds import power_of
 from skdpal.audit.report import VERDICTS, AuditReport, Finding
 from skdpal.cohort import DPModalityClassifier
@@ -44,8 +45,8 @@ def model_of(cohort, sigma=SIGMA):
     return model.fit(cohort.X, cohort.y, record_ids=cohort.record_ids, expected_records=cohort.n_patients)
 
 
-def looped(cohort, release="hidden"):
-    """A start and two rounds."""
+def looped(cohort, release="hidden", *, forget=True):
+    """A start and two rounds; who was asked in public is asked about once."""
     start, pool = cohort[:4], cohort[4:]
     waiting = pool.slots if release == "published" else pool
     noise = {"noise_multiplier": 1.0} if release == "published" else {}
@@ -58,20 +59,23 @@ def looped(cohort, release="hidden"):
         record_ids=start.record_ids,
         expected_records=start.n_patients,
     )
+    names, left = np.array(waiting.record_ids), np.arange(len(waiting.X))
     for _ in range(2):
-        at, rows = learner.query(waiting.X, 2, record_ids=waiting.record_ids)
+        found, _ = learner.query(waiting.X[left], 2, record_ids=names[left])
+        at = left[found]
         known = [one for one in at if waiting.y[one] is not None]
-        learner.teach(
-            waiting.X[known],
-            list(waiting.y[known]),
-            record_ids=[waiting.record_ids[one] for one in known],
-            expected_records=2,
-        )
+        learner.teach(waiting.X[known], list(waiting.y[known]), record_ids=names[known], expected_records=2)
+        left = np.setdiff1d(left, at) if forget else left
     return learner
 
 
 def published(cohort):
     return looped(cohort, "published")
+
+
+def scored_again(cohort):
+    """Who was chosen in public and has no label waits on, and is scored in the next round."""
+    return looped(cohort, "published", forget=False)
 
 
 def evaluated(cohort):
@@ -81,7 +85,9 @@ def evaluated(cohort):
     payer = ledger.split("cohort/pool", into="cohort/evaluation", members=last.record_ids)
     model = DPPrototypeClassifier(SIGMA, classes=[0, 1, 2], ledger=ledger.within("cohort/pool"))
     model.fit(first.X, first.y, record_ids=first.record_ids, expected_records=6)
-    truth = np.array([model.predict(row[None])[0] if label is not None else None for row, label in zip(last.X, last.y)])
+    truth = np.array(
+        [model.predict(row[None])[0] if label is not None else None for row, label in zip(last.X, last.y, strict=True)]
+    )
     score = private_accuracy(model, last.X, truth, ledger=payer, noise_multiplier=SIGMA, record_ids=last.record_ids)
     return {"score": score, "ledger": ledger}
 
@@ -96,7 +102,7 @@ def tuned(cohort):
         method="release-all",
         validation=last.record_ids,
     )
-    rows = np.array([row if label is not None else first.X[0] for row, label in zip(last.X, last.y)])
+    rows = np.array([row if label is not None else first.X[0] for row, label in zip(last.X, last.y, strict=True)])
     labels = [label if label is not None else 2 for label in last.y]
     search.fit(
         np.vstack([first.X, rows]), np.array([*first.y, *labels]), record_ids=[*first.record_ids, *last.record_ids]
@@ -129,7 +135,7 @@ HONEST = [
 ]
 
 
-def attacked(study, canary, runs=8, **options):
+def attacked(study, canary, runs=3, **options):
     (finding, *_) = audit(study, canaries=[canary], runs=runs, confidence=SURE, progress=False, **options).findings
     return finding
 
@@ -198,13 +204,13 @@ def test_what_differs_without_a_receipt_is_found(study, path):
     assert finding.verdict == "differs without a receipt"
     assert path in finding.differing
     assert "rows" not in finding.differing or study is counting
-    report = replay(study, canary=LONG, runs=2)
+    report = replay(study, canary=LONG, runs=1)
     assert not report.passed
     assert path in report.unexplained["path"].tolist()
 
 
 def test_replay_explains_what_a_receipt_pays_for():
-    report = replay(looped, runs=2)
+    report = replay(looped, runs=1)
     assert report.passed, report.summary()
     assert report.unexplained.empty
     assert "estimator.releases_[0].sums" in report.explained["path"].tolist()
@@ -263,46 +269,144 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "study", "canary"), FAULTS)
 def test_one_run_shows_that_more_was_told_than_paid_for(monkeypatch, fault, study, canary):
     fault(monkeypatch)
-    finding = attacked(study, canary, runs=4)
+    finding = attacked(study, canary, runs=2)
     assert finding.verdict == "exceeds its price on a path", finding
     assert finding.mu_path > finding.claimed_mu * 1.05
-    assert not replay(study, canary=canary, runs=4).passed
 
 
 # -- what only errors show ----------------------------------------------------------------------------------------------
 
 
+def paid(event, filter="gdp"):
+    """A ledger that paid once, before any run, so that a study takes no time."""
+    ledger = PrivacyLedger(PrivacyBudget(30.0), filter)
+    ledger.charge(event, "a release")
+    return ledger
+
+
+class Quick:
+    """One mechanism, on a ledger that paid for it; a study of a millisecond."""
+
+    def __init__(self, mechanism, filter="gdp", times=1):
+        self.mechanism, self.times, self.ledger = mechanism, times, paid(mechanism.event, filter)
+
+    def __call__(self, cohort):
+        slots = cohort.slots
+        values = slots.X if isinstance(self.mechanism, GaussianSum) else list(slots.y)
+        return {
+            "told": [self.mechanism.run(values, slots.record_ids) for _ in range(self.times)],
+            "ledger": self.ledger,
+        }
+
+
 def test_a_sampler_with_half_of_its_noise_is_caught():
     """Nobody who asks for noise knows: exact values and scales are as they should be."""
-    runs = 320
-    report = audit(model_of, canaries=[LONG], runs=runs, confidence=SURE, progress=False, self_test=True)
+    report = audit(
+        Quick(GaussianSum(SIGMA)), canaries=[LONG], runs=400, confidence=SURE, progress=False, self_test=True
+    )
     honest, planted = report.findings
     assert honest.verdict == "below its price"
+    assert honest.mu_low > 0.5 / SIGMA  # or the attack would not work
     assert planted.verdict == "planted fault, caught"
     assert planted.power > 1 - 1e-6
     assert report.passed
 
 
+RESPONSE, LABEL = RandomizedResponse(2.0, [0, 1, 2]), LabelCanary("label", 0)
+
+
+def test_labels_are_worth_their_price():
+    finding = attacked(Quick(RESPONSE, "renyi"), LABEL, runs=600)
+    assert finding.verdict == "below its price"
+    assert finding.claimed_epsilon == 2.0
+    assert finding.epsilon_low > 0.8
+
+
 def test_labels_that_are_kept_too_often_are_caught(monkeypatch):
     keep = RandomizedResponse.keep
     monkeypatch.setattr(RandomizedResponse, "keep", property(lambda self: 1 - (1 - keep.fget(self)) / 8))
-    finding = attacked(labelled, LabelCanary("label", 0), runs=260)
-    assert finding.verdict == "BEATS ITS PRICE", finding
+    assert attacked(Quick(RESPONSE, "renyi"), LABEL, runs=600).verdict == "BEATS ITS PRICE"
 
 
-def test_labels_drawn_twice_are_caught(monkeypatch):
-    """Nine answers at the price of one."""
+def test_labels_drawn_nine_times_at_the_price_of_one_are_caught():
+    assert attacked(Quick(RESPONSE, "renyi", times=9), LABEL, runs=600).verdict == "BEATS ITS PRICE"
 
-    def often(cohort):
-        ledger = PrivacyLedger(PrivacyBudget(8.0), "renyi")
-        slots = cohort.slots
-        privacy = LabelPrivacy(2.0, [0, 1, 2], ledger)
-        labels = privacy.publish(list(slots.y), slots.record_ids)
-        again = [RandomizedResponse(2.0, [0, 1, 2]).run(list(slots.y), slots.record_ids) for _ in range(8)]
-        return {"labels": labels, "again": again, "ledger": ledger}
 
-    finding = attacked(often, LabelCanary("label", 0), runs=200)
-    assert finding.verdict == "BEATS ITS PRICE", finding
+def test_whoever_is_in_the_pool_of_a_published_choice_is_asked_about_once():
+    finding = attacked(scored_again, PatientCanary("chosen", -1), runs=4)
+    assert finding.verdict == "differs without a receipt"
+    assert "noisy answers" in finding.differing
+    assert attacked(published, PatientCanary("chosen", -1), runs=4).verdict == "below its price"
+
+
+# -- prices that rest on coins ------------------------------------------------------------------------------------------
+
+
+def amplified(cohort):
+    """A pool that pays for its sample."""
+    start, pool = cohort[:4], cohort[4:]
+    learner = PrivateActiveLearner(
+        DPPrototypeClassifier(SIGMA, classes=[0, 1, 2]),
+        PrivateQuery(n_pool=pool.n_patients),
+        start.X,
+        start.y,
+        ledger=PrivacyLedger(PrivacyBudget(40.0), "renyi", order=3.0),
+        record_ids=start.record_ids,
+        expected_records=start.n_patients,
+        amplified=True,
+    )
+    at, rows = learner.query(pool.X, 2, record_ids=pool.record_ids)
+    learner.teach(rows, pool.y[at], record_ids=[pool.record_ids[one] for one in at])
+    return learner
+
+
+def searched(cohort):
+    """The best of a secret number of candidates."""
+    ledger = PrivacyLedger(PrivacyBudget(8.0), "renyi")
+    last = cohort[6:].slots
+    search = PrivateSearchCV(
+        DPPrototypeClassifier(3.0, classes=[0, 1, 2]),
+        {"prior_weight": [1.0, 4.0]},
+        ledger=ledger,
+        method="repeat",
+        mean_repeats=2.0,
+        validation=last.record_ids,
+    )
+    labels = [label if label is not None else 2 for label in last.y]
+    rows = np.vstack([cohort[:6].X, last.X])
+    search.fit(rows, np.array([*cohort[:6].y, *labels]), record_ids=[*cohort[:6].record_ids, *last.record_ids])
+    return {"best": search.best_params_, "score": search.best_score_, "model": search.best_estimator_, "ledger": ledger}
+
+
+def test_own_coins_are_not_told_where_the_price_rests_on_them():
+    finding = attacked(amplified, PatientCanary("in the pool", -1), runs=2)
+    assert finding.statistic == "own coins secret"
+    assert finding.verdict == "below its price"
+    assert math.isnan(finding.claimed_mu)
+
+
+def test_what_is_withheld_is_not_told_where_the_price_rests_on_it():
+    finding = attacked(searched, PatientCanary("scores", -1), runs=4)
+    assert finding.statistic == "published"
+    assert finding.verdict == "below its price"
+
+
+def test_a_learnt_statistic_finds_what_was_published_without_noise():
+    """Weights come from one half of the runs, and the other half judges."""
+    rng = np.random.default_rng(0)
+    words = ["a", "b"]
+
+    def run(there):
+        return {
+            "model": rng.normal(size=5) + 3 * there * np.eye(5)[2],
+            "best": words[int(rng.random() < 0.5)],
+            "n": np.array(1.0),
+        }
+
+    there, gone = weighed([run(1) for _ in range(200)], [run(0) for _ in range(200)])
+    middle = (there[:100].mean() + gone[:100].mean()) / 2
+    assert (there[100:] > middle).mean() > 0.85
+    assert (gone[100:] > middle).mean() < 0.15
 
 
 # -- what is stated beforehand ------------------------------------------------------------------------------------------
@@ -331,7 +435,7 @@ def test_an_audit_that_sees_nothing_says_so():
 
 def test_power_is_that_of_half_the_noise():
     assert power_of(Claim(1.0, 4.4, 1e-5), 500, 0.95) > 0.999
-    assert power_of(Claim(0.5, 1.8, 1e-5), 500, 0.95) == pytest.approx(0.93, abs=0.05)  # the issue's 90%
+    assert power_of(Claim(0.5, 1.8, 1e-5), 500, 0.95) > 0.9
     assert power_of(Claim(math.nan, 1.0, 0.0), 500, 0.95) > 0.99
     assert power_of(Claim(math.nan, 1.8, 1e-5), 2_000, 0.95) > 0.5
     assert math.isnan(power_of(Claim(math.nan, math.inf, 1e-5), 500, 0.95))
@@ -351,6 +455,7 @@ def test_all_canaries_together_have_the_confidence(monkeypatch):
     assert seen == pytest.approx([1 - 0.1 / 4] * 4)
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_processes():
     alone, together = (
         audit(model_of, canaries=[LONG, GhostCanary()], runs=4, progress=False, n_jobs=jobs) for jobs in (None, 2)
@@ -367,7 +472,7 @@ def test_progress_tells_canaries_and_numbers_of_runs_only():
 def test_receipts_that_change_make_the_ceiling_the_claim():
     def moody(cohort):
         model = model_of(cohort)
-        return model_of(cohort, 0.6) if model.releases_[0].sums[0, 0] > 0.5 else model
+        return model_of(cohort, 0.6) if model.releases_[0].sums[0, 0] > 1.5 else model
 
     finding = attacked(moody, LONG, runs=10)
     assert finding.claimed_epsilon == pytest.approx(30.0)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
+import numpy as np
+
 from skdpal.audit.certificate import gaussian, schedule
 from skdpal.audit.certificate.losses import bounds
 from skdpal.audit.certificate.prices import mu_squared, renyi_epsilon
@@ -20,6 +22,7 @@ _EXACT = 1e-6  # relative, for prices in closed form: our own error, and theirs,
 _GRID = 5e-3  # for grids of orders and losses
 _SEARCH = 5e-2  # for the best of a random number of runs, whose proof leaves a choice
 _SAID = ("slot", "hospital", "relatives", "public data", "timing", "labelled", "without passing")
+_BEYOND = (ArithmeticError, ValueError, RecursionError, MemoryError)  # numbers and nestings that no ledger writes
 _RANDOM = {False: "operating system entropy, no seed", True: "seeded simulation: not private"}
 
 
@@ -259,13 +262,22 @@ CHECKS: Mapping[str, Callable[[Certificate, Replay], tuple[bool, str]]] = {
 
 
 def made(certificate: Certificate) -> Iterator[Check]:
-    """All of them, one after the other."""
-    replay = Replay(certificate)
+    """All of them, one after the other. What cannot be computed has failed: a certificate is a stranger's file."""
+    try:
+        with np.errstate(all="ignore"):  # what is infinite, or no number, fits below no ceiling
+            replay = Replay(certificate)
+    except _BEYOND as error:
+        yield Check("accounts", False, f"cannot be computed: {error}")
+        return
     if not replay.under(certificate["account"]):
         yield Check("accounts", False, f"there is no account {certificate['account']!r}")
         return
     for name, look in CHECKS.items():
-        ok, found = look(certificate, replay)
+        try:
+            with np.errstate(all="ignore"):
+                ok, found = look(certificate, replay)
+        except _BEYOND as error:
+            ok, found = False, f"cannot be computed: {error}"
         yield Check(name, ok, found)
 
 

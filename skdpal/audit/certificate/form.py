@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = ["parsed", "problems_of", "schema"]
 
+_WHOLE = "the certificate"
+
 
 @cache
 def schema() -> dict[str, Any]:
@@ -40,13 +42,14 @@ def parsed(text: str) -> Any:
 
 def problems_of(certificate: Any) -> list[str]:
     """What is wrong with the form, a line for each place; nothing if it is as published."""
-    problems = [
-        f"{where or 'the certificate'}: Expected a number. Found {value}." for where, value in _endless(certificate, "")
-    ]
-    found = sorted(_validator().iter_errors(certificate), key=lambda error: list(map(str, error.absolute_path)))
-    return problems + [
-        f"{'/'.join(map(str, error.absolute_path)) or 'the certificate'}: {_short(error)}" for error in found
-    ]
+    try:
+        problems = [
+            f"{place or _WHOLE}: Expected a number. Found {value}." for place, value in _endless(certificate, "")
+        ]
+        found = sorted(_validator().iter_errors(certificate), key=lambda error: list(map(str, error.absolute_path)))
+        return problems + [f"{'/'.join(map(str, error.absolute_path)) or _WHOLE}: {_short(error)}" for error in found]
+    except RecursionError:
+        return [f"{_WHOLE}: Expected events in events to a depth that a ledger writes. Found more."]
 
 
 @cache

@@ -24,6 +24,7 @@ Event = Mapping[str, Any]
 Numbers = NDArray[np.float64]
 Role = Sequence[Sequence[Event]]  # what a patient was in, round by round
 _LONGEST = 2**20
+_MOST = 10_000
 
 
 def bounds(roles: Sequence[Role], delta: float) -> tuple[float, float]:
@@ -245,10 +246,13 @@ def _attained(event: Event, delta: float) -> Iterable[Event]:
 
 
 def _flat(events: Iterable[Event]) -> Iterable[Event]:
+    """Without compositions."""
     for event in events:
         if event["kind"] in ("composed", "modalities"):
-            for _ in range(event["count"]):
-                yield from _flat(event["events"])
+            inner = list(_flat(event["events"]))
+            if len(inner) * event["count"] > _MOST:
+                raise ValueError(f"more than {_MOST} releases together")
+            yield from inner * event["count"]
         else:
             yield event
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,12 @@ class Check:
         None if a certificate alone cannot tell.
     found : str
         What was found, or why it cannot be told.
+
+    Examples
+    --------
+    >>> from skdpal.audit import Check
+    >>> Check("dates", True, "2026-01-02 to 2026-03-01").result
+    'ok'
     """
 
     name: str
@@ -98,8 +103,3 @@ class Verification:
         if self.failed:
             return f"Not verified: {', '.join(check.name for check in self.failed)}."
         return "Every figure follows from the receipts. What the certificate alone cannot tell is marked so."
-
-    @staticmethod
-    def of(checks: Iterable[Check]) -> Verification:
-        """From any number of checks."""
-        return Verification(tuple(checks))

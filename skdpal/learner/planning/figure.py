@@ -62,7 +62,7 @@ def draw_table(table: pd.DataFrame, marks: Iterable[tuple[float, str]], title: s
         ax.annotate(
             words, (1.015, place), xycoords=("axes fraction", "data"), va="center", size="small", color=INK
         ).set_annotation_clip(False)
-    narrow = ax.figure.get_figure(root=True).get_figwidth() < 4.5
+    narrow = ax.bbox.width / ax.figure.dpi < 3.5  # inches
     ax.set_title(textwrap.fill(title, 36 if narrow else 72), loc="right", size="small", color=INK)
     ax.tick_params(labelsize="small", labelcolor=INK, colors=SOFT, length=0)
     ax.xaxis.label.set(size="small", color=SOFT)

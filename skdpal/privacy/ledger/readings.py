@@ -38,6 +38,20 @@ class Readings:
         """How many rounds of hidden selection were begun."""
         return len(self._book.read().hidden)
 
+    def settled(self, account: str) -> bool:
+        """Whether the number of an account's patients is public: none came, or left, by a hidden selection.
+
+        Parameters
+        ----------
+        account : str
+            A leaf.
+        """
+        rows = self._book.read().history
+        first = next((at for at, row in enumerate(rows) if row["kind"] == "round" and row["hidden"]), len(rows))
+        made = any(row["kind"] == "split" and row["into"] == account for row in rows[:first])
+        left = any(row["kind"] == "split" and row["source"] == account for row in rows[first:])
+        return first == len(rows) or (made and not left)
+
     def spent(self, account: str = ROOT, *, cap: str | None = None) -> float:
         """ε spent so far by the most expensive leaf of an account: an odometer, not a guarantee.
 

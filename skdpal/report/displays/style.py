@@ -74,7 +74,7 @@ def note(ax: Any, place: float, words: str, colour: str = SOFT) -> None:
 def legend_above(ax: Any) -> None:
     """The legend on top of the axes, in as many columns as fit."""
     words = ax.get_legend_handles_labels()[1]
-    room = ax.figure.get_figure(root=True).get_figwidth() * ax.get_position().width + 0.2  # inches
+    room = ax.bbox.width / ax.figure.dpi + 0.2  # inches
     columns = max((n for n in range(1, len(words) + 1) if _width(words, n) <= room), default=1)
     ax.legend(
         frameon=False,

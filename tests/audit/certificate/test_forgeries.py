@@ -342,3 +342,44 @@ def test_a_certificate_for_a_site_shows_its_own_receipts_only(certificates):
     assert "1 receipts of other accounts" in verify_certificate(site).checks[1].found
     site["receipts"] = []
     assert "odometer" in failures(site)
+
+
+# ---- a stranger's file --------------------------------------------------------------------------------------------
+
+
+def nested(depth):
+    event = {"schema": 2, "kind": "gaussian", "noise_multiplier": 4.0, "steps": 1, "replace_one": 2.0}
+    for _ in range(depth):
+        event = {"schema": 2, "kind": "composed", "events": [event], "count": 1}
+    return event
+
+
+HOSTILE = {
+    "no noise to speak of": {
+        "schema": 2,
+        "kind": "gaussian",
+        "noise_multiplier": 1e-300,
+        "steps": 1,
+        "replace_one": 2.0,
+    },
+    "very many": {"schema": 2, "kind": "composed", "events": [nested(0)], "count": 10**15},
+    "many of many": {"schema": 2, "kind": "composed", "events": [nested(0)] * 300, "count": 300},
+    "many steps": {
+        "schema": 2,
+        "kind": "poisson-gaussian",
+        "noise_multiplier": 1.0,
+        "sampling_rate": 0.5,
+        "steps": 10**15,
+    },
+    "deep": nested(2000),
+    "a certain label": {"schema": 2, "kind": "randomized-response", "epsilon": 1e300, "n_classes": 10**12},
+    "much noise": {"schema": 2, "kind": "laplace", "noise_multiplier": 1e300},
+}
+
+
+@pytest.mark.parametrize("kind", ["gdp", "renyi", "planned"])
+@pytest.mark.parametrize("event", HOSTILE)
+def test_numbers_beyond_all_measure_fail_and_do_not_crash(certificates, kind, event):
+    lie = {**certificates[kind], "receipts": [dict(receipt) for receipt in certificates[kind]["receipts"]]}
+    lie["receipts"][0]["event"] = HOSTILE[event]
+    assert failures(lie)

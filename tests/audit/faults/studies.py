@@ -1,5 +1,7 @@
 """Whole studies out of skdpal's own parts, in two worlds: the patient takes part, or the slot is empty; public numbers stay."""
 
+import re
+
 import numpy as np
 
 from skdpal import DPPrototypeClassifier, PrivateActiveLearner, PrivateQuery
@@ -31,7 +33,7 @@ def certified(ledger):
         "certificate": said,
         "receipts": list(map(str, ledger.receipts())),
         "spent": ledger.spent(),
-        "repr": repr(ledger),
+        "repr": [repr(ledger), ledger._repr_html_()],
     }
 
 
@@ -45,6 +47,11 @@ def released(model):
         "classes": model.classes_,
         "repr": repr(model.set_params(ledger=None)),
     }
+
+
+def learner_page(learner):
+    """What a notebook shows, without the counters that scikit-learn gives every box it draws."""
+    return re.sub(r"sk-(container|estimator)-id-[\w-]*", "sk-id", learner._repr_html_())
 
 
 def active(
@@ -78,7 +85,7 @@ def active(
     for _ in range(rounds):
         chosen, found = learner.query(rows[len(start) :], WANTED, record_ids=IDS[waiting])
         learner.teach(found, LABELS[waiting[chosen]], record_ids=IDS[waiting[chosen]])
-    out = {**certified(ledger), "rounds": ledger.rounds(), "learner": repr(learner)}
+    out = {**certified(ledger), "rounds": ledger.rounds(), "learner": [repr(learner), learner_page(learner)]}
     return (
         {**out, **released(learner.estimator)} if model is None else {**out, "proba": learner.predict_proba(STRANGERS)}
     )

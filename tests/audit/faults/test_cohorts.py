@@ -9,8 +9,10 @@ import pytest
 
 from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger
 from skdpal.cohort import DPModalityClassifier, Sites
-from skdpal.cohort.experts import Panel
+from skdpal.cohort.experts import Panel, SecondOpinion
+from skdpal.cohort.experts.benefit import SecondRead
 from skdpal.estimators import DPShift
+from skdpal.model_selection import private_accuracy
 from skdpal.privacy import epsilon_of, events
 from skdpal.privacy.accounting.gaussian import epsilon_of_mu
 from skdpal.privacy.accounts import POOL
@@ -209,6 +211,42 @@ def test_a_negotiator_who_is_told_the_number_of_patients_is_seen():
     assert any("gaussian of" in found for found in path.visible)  # the noise itself tells it
 
 
+# ---- an accuracy ------------------------------------------------------------------------------------------------------
+
+
+def judged_by_hidden_patients(present):
+    """Whom a hidden round chose, as the patients on whom a model is judged."""
+    ledger = PrivacyLedger(PrivacyBudget(60.0, DELTA))
+    ledger.begin_round("round 1", hidden=True)
+    who = there(present)
+    chosen = ledger.split(POOL, "cohort/round-1", list(IDS[who]))
+    prior = DPPrototypeClassifier.prior_from_public(STRANGERS, np.arange(5) % CLASSES)
+    model = DPPrototypeClassifier(prior=prior).public_model()
+    score = private_accuracy(model, ROWS[who], LABELS[who], ledger=chosen, noise_multiplier=NOISE, record_ids=IDS[who])
+    return vars(score)
+
+
+def test_an_accuracy_of_hidden_patients_is_refused(monkeypatch):
+    """Or their number would be published, and divide the noise."""
+    with pytest.raises(ValueError, match="Expected patients whose number is public"):
+        judged_by_hidden_patients(True)
+    monkeypatch.setattr(PrivacyLedger, "settled", lambda self, account: True)
+    assert "published['n_patients'] differs" in along(judged_by_hidden_patients).visible
+
+
+def test_the_number_of_patients_is_public_where_no_hidden_round_moved_any():
+    ledger = PrivacyLedger(PrivacyBudget(60.0, DELTA))
+    ledger.split(POOL, "cohort/evaluation", list(IDS[:3]))
+    assert ledger.settled(POOL)
+    ledger.begin_round("round 1", hidden=True)
+    ledger.split(POOL, "cohort/round-1", list(IDS[3:5]))
+    assert {leaf: ledger.settled(leaf) for leaf in ledger.accounts()} == {
+        POOL: False,
+        "cohort/evaluation": True,
+        "cohort/round-1": False,
+    }
+
+
 # ---- readers, labels, modalities: what cannot be said, and what is seen -------------------------------------------------------
 
 CONFUSION = pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], ["a", "b"], ["a", "b"])
@@ -219,6 +257,22 @@ def test_the_same_reader_twice_is_refused():
     twice = pd.DataFrame([["a", "a", "b"]], columns=["local", "local", "central"])
     with pytest.raises(ValueError, match="Expected columns of votes to be different readers"):
         panel.codes(twice)
+
+
+def second_opinion(present):
+    """Published: who gets a second read. The canary's only vote is there, or the slot is empty."""
+    table = pd.DataFrame({"local": ["b" if present else None, "a", "b", "a"], "central": None}, index=IDS[:4])
+    ledger = PrivacyLedger(PrivacyBudget(60.0, DELTA))
+    panel = Panel({"local": CONFUSION, "central": CONFUSION})
+    opinion = SecondOpinion(panel, "central", 2, release="published", noise_multiplier=NOISE, ledger=ledger)
+    return [opinion.choose(table).tolist(), studies.certified(ledger)]
+
+
+def test_an_empty_slot_that_is_scored_is_seen(monkeypatch):
+    """Planted: a slot that nobody read gets the benefit of a read, from 0 to 1, where one half is priced."""
+    assert not along(second_opinion).tells_more_than(1 / NOISE)
+    monkeypatch.setattr(SecondRead, "relative", lambda self, model, rows, largest: self.scores(model, rows) / largest)
+    assert along(second_opinion).tells_more_than(1.5 / NOISE)
 
 
 WIDTHS = {"rna": 2, "meth": 1, "clinical": 1}

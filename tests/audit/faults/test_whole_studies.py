@@ -21,7 +21,7 @@ from tests.audit.faults import studies
 from tests.audit.faults.studies import CANARY, IDS, IN_POOL, IN_START, MU, ROWS
 from tests.audit.faults.tape import along
 
-SEEDS = range(2)
+SEEDS = range(1)
 
 
 def path_of(groups=IN_START, seed=0, **options):

@@ -10,7 +10,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-QUESTIONS = ("searching", "spending", "small_cohorts", "choosing", "keeping", "noise", "speed", "accuracy")  # modules
+QUESTIONS = (
+    "searching",
+    "spending",
+    "dying",
+    "small_cohorts",
+    "choosing",
+    "asking",
+    "keeping",
+    "noise",
+    "speed",
+    "accuracy",
+)  # modules
 DISTRIBUTIONS = {
     "skdpal": "skdpal",
     "Opacus": "opacus",

@@ -1,4 +1,4 @@
-"""Active-learning queries: whether they are private, how often a strategy is called, and the same question twice."""
+"""Active-learning queries: whether they are private, and how often a strategy is called."""
 
 from __future__ import annotations
 
@@ -162,49 +162,3 @@ def _() -> str:
         f"hidden: each of 30 rows changed in turn moves {len(others)} others, and costs nothing "
         f"({len(hidden.receipts()) - 1} receipts); published: {len(published.receipts()) - 1} receipt, ε = {published.spent():.2f} in all"
     )
-
-
-# -- the same question twice
-
-
-@check("twice", "diffprivlib")
-def _() -> str:
-    """A noisy mean."""
-    from diffprivlib import BudgetAccountant
-    from diffprivlib.tools import mean
-
-    accountant = BudgetAccountant(2.0)
-    found = {mean(Y, epsilon=0.5, bounds=(0, 1), accountant=accountant) for _ in range(2)}
-    return f"{len(found)} different answers, ε = {accountant.total()[0]:.1f} for ½ each"
-
-
-@check("twice", "OpenDP")
-def _() -> str:
-    """A noisy count, by one query object."""
-    import opendp.prelude as dp
-
-    dp.enable_features("contrib", "floating-point")
-    context = dp.Context.compositor(
-        data=[1.0] * 1000,
-        privacy_unit=dp.unit_of(contributions=1),
-        privacy_loss=dp.loss_of(epsilon=0.01),
-        split_evenly_over=2,
-    )
-    query = context.query().count().laplace()
-    found = {query.release() for _ in range(2)}
-    return f"{len(found)} different answers; a third: {refusal(query.release)}"
-
-
-@check("twice", "skdpal")
-def _() -> str:
-    """A published query, twice in one round; and a release by its name, asked again."""
-    from skdpal import PrivacyBudget, PrivacyLedger
-    from skdpal.privacy.mechanisms import GaussianSum, release
-
-    ledger = PrivacyLedger(PrivacyBudget(2.0))
-    asked = ledger.within("cohort", question="mean expression")
-    found = {
-        tuple(release(lambda: X, GaussianSum(8.0), asked, "sum", record_ids=list(map(str, range(40)))))
-        for _ in range(3)
-    }
-    return f"asked three times: {len(found)} answer, {len(ledger.receipts())} receipt, ε = {ledger.spent():.2f}"

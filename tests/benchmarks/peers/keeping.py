@@ -70,6 +70,7 @@ def _() -> str:
         max_grad_norm=1.0,
     )
     for rows, labels in loader:
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(module(rows), labels).backward()
         optimizer.step()
     return f"state_dict: {rows_in(pickle.dumps(module.state_dict()))}"

@@ -48,6 +48,7 @@ def _() -> str:
             max_grad_norm=1.0,
         )
         for rows, labels in loader:
+            optimizer.zero_grad()
             torch.nn.functional.cross_entropy(module(rows), labels).backward()
             optimizer.step()
         return module._module.weight.detach().numpy()
@@ -147,6 +148,7 @@ def _() -> str:
         max_grad_norm=1.0,
     )
     for batch, labels in loader:
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(module(batch), labels).backward()
         optimizer.step()
     lost = int(torch.isnan(module._module.weight).sum())

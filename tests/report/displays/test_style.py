@@ -74,3 +74,12 @@ def test_below_the_report_figures_are_imported_by_who_draws_only():
         body = ast.parse(path.read_text(encoding="utf-8")).body
         lines = [ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
         assert not [line for line in lines if "matplotlib" in line], path
+
+
+@pytest.mark.parametrize("place", [(0.52, 0.5), (1.4, 0.9)])
+def test_planted_words_that_overlap_or_leave_the_figure_are_found(column, readable, place):
+    column.text(0.5, 0.5, "some words")
+    readable(column.figure)
+    column.text(*place, "more words").set_in_layout(False)
+    with pytest.raises(AssertionError):
+        readable(column.figure)
