@@ -58,21 +58,21 @@ def claim_of(ledgers: Sequence[PrivacyLedger], canary: Canary, *, committed: boo
     return Claim(mu, sum(claim.epsilon for claim in claims), min(sum(claim.delta for claim in claims), 1.0))
 
 
-def paid_laws(ledgers: Iterable[PrivacyLedger]) -> tuple[str, ...]:
+def paid_laws(receipts: Iterable[Receipt]) -> tuple[str, ...]:
     """The laws of noise that receipts pay for. What is drawn of another law stays inside, or leaves unpaid."""
-    found = {law for ledger in ledgers for receipt in ledger.receipts() for law in _laws(receipt.event)}
+    found = {law for receipt in receipts for law in _laws(receipt.event)}
     return tuple(law for law in LAWS if law in found)
 
 
-def rests_on_coins(ledgers: Iterable[PrivacyLedger]) -> tuple[bool, bool]:
+def rests_on_coins(receipts: Iterable[Receipt]) -> tuple[bool, bool]:
     """Whether a price rests on secret samples, and whether one rests on a secret number of runs."""
-    kinds = [kind for ledger in ledgers for receipt in ledger.receipts() for kind in _kinds(receipt.event)]
+    kinds = [kind for receipt in receipts for kind in _kinds(receipt.event)]
     return events.PoissonGaussian in kinds, events.RepeatAndSelect in kinds
 
 
-def releases(ledgers: Iterable[PrivacyLedger]) -> int:
+def releases(receipts: Iterable[Receipt]) -> int:
     """How many noisy answers receipts pay for, at least."""
-    return sum(_number(receipt.event) for ledger in ledgers for receipt in ledger.receipts())
+    return sum(_number(receipt.event) for receipt in receipts)
 
 
 def _number(event: Event) -> int:

@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -53,7 +53,7 @@ class AuditCohort:
         Other names under which patients appear.
     world : str
         Words for messages; a study must not look at it.
-    workspace : Path or None
+    workspace : callable or None
         See `folder`.
 
     Examples
@@ -75,7 +75,7 @@ class AuditCohort:
     empty: frozenset[str] = frozenset()
     names: Mapping[str, str] | None = None
     world: str = "with the patient"
-    workspace: Path | None = None
+    workspace: Callable[[], Path] | None = None
 
     @classmethod
     def from_arrays(cls, X: Any, y: Any = None, record_ids: Sequence[Any] | None = None) -> Self:
@@ -178,7 +178,7 @@ class AuditCohort:
             raise ValueError(
                 "Expected to be inside an audit, which lends a folder. Make one yourself to try the study."
             )
-        return self.workspace
+        return self.workspace()
 
     def __getitem__(self, key: slice | Sequence[int]) -> Self:
         """Some slots, by position: a group that the protocol fixes."""

@@ -257,7 +257,7 @@ def _one(factory: Factory, trial: _Trial, present: bool, number: int) -> Outcome
     if trial.statistic == "own coins secret" and trial.canary.protected:
         own, other = (_named(world, trial, f"coins-{seed}") for world in (own, other))
     mine = play(factory, own, seed, noise=trial.noise)
-    receipts = repr([(receipt.event, receipt.account) for ledger in mine.ledgers for receipt in ledger.receipts()])
+    receipts = repr([(receipt.event, receipt.account) for receipt in mine.receipts])
     theirs = play(factory, other, seed, answers=mine.draws, laws=trial.laws, noise=trial.noise)
     blind = trial.statistic == "published" and not sees_all(mine)
     differing = {} if blind else unpaid(mine, theirs, trial.ignored)

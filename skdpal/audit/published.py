@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -19,8 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skdpal.privacy.ledger import Handle, PrivacyLedger
+from skdpal.privacy.ledger.state import Receipt
 
-__all__ = ["Leaf", "differences", "leaves_of", "ledgers_of"]
+__all__ = ["Leaf", "Publication", "differences", "publication_of"]
 
 _DEEPEST = 12
 
@@ -58,8 +59,27 @@ class Leaf:
         return float(gaps[~np.isnan(gaps)].max(initial=0.0))
 
 
-def leaves_of(published: Any, *, certificates: bool = False) -> dict[str, Leaf]:
-    """All leaves by their paths.
+@dataclass(frozen=True, eq=False)
+class Publication:
+    """What a study factory returned, read.
+
+    Attributes
+    ----------
+    leaves : dict of str to Leaf
+        By path.
+    ledgers : list of PrivacyLedger
+        Each once.
+    receipts : list of Receipt
+        Of all ledgers.
+    """
+
+    leaves: dict[str, Leaf]
+    ledgers: list[PrivacyLedger]
+    receipts: list[Receipt]
+
+
+def publication_of(published: Any, *, certificates: bool = False) -> Publication:
+    """Read all that was published.
 
     Parameters
     ----------
@@ -68,15 +88,8 @@ def leaves_of(published: Any, *, certificates: bool = False) -> dict[str, Leaf]:
     certificates : bool, default=False
         Also what ledgers certify, which takes time; their receipts, rounds and accounts are always read.
     """
-    return dict(_Reader(certificates).read(published, "", 0))
-
-
-def ledgers_of(published: Any) -> list[PrivacyLedger]:
-    """The ledgers in what a factory returned, each once."""
-    reader = _Reader(certificates=False)
-    for _ in reader.read(published, "", 0):
-        pass
-    return reader.ledgers
+    reader = _Reader(certificates)
+    return Publication(dict(reader.read(published, "", 0)), reader.ledgers, reader.receipts)
 
 
 def differences(mine: Mapping[str, Leaf], theirs: Mapping[str, Leaf]) -> dict[str, float]:
@@ -93,6 +106,7 @@ class _Reader:
     def __init__(self, certificates: bool) -> None:
         self.certificates = certificates
         self.ledgers: list[PrivacyLedger] = []
+        self.receipts: list[Receipt] = []
         self._met: dict[int, Any] = {}
 
     def read(self, thing: Any, path: str, depth: int) -> Iterator[tuple[str, Leaf]]:
@@ -159,9 +173,12 @@ class _Reader:
         if any(ledger is known for known in self.ledgers):
             return
         self.ledgers.append(ledger)
-        paid = [{**asdict(receipt), "event": repr(receipt.event), "date": ""} for receipt in ledger.receipts()]
-        rounds = [{"name": name, **parameters} for name, parameters in ledger.rounds().items()]  # names follow models
-        public: dict[str, Any] = {"receipts": paid, "accounts": ledger.accounts(), "rounds": rounds}
+        state = ledger._book.read()  # once: a reading is a transaction
+        self.receipts.extend(state.receipts)
+        paid = [{**vars(receipt), "event": repr(receipt.event), "date": ""} for receipt in state.receipts]
+        rounds = [{"name": name, **parameters} for name, parameters in state.rounds.items()]  # names follow models
+        accounts, void = list(state.accounts.leaves), list(state.void)
+        public: dict[str, Any] = {"receipts": paid, "accounts": accounts, "rounds": rounds, "void": void}
         if self.certificates:
             public["certificate"] = ledger.certificate()
         yield from self.read(public, f"{path}", depth + 1)

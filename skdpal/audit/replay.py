@@ -180,7 +180,7 @@ def replay(
         draws,
         mu,
         claim_of(first.ledgers, chosen),
-        tuple(f"{receipt.label} ({receipt.account})" for ledger in first.ledgers for receipt in ledger.receipts()),
+        tuple(f"{receipt.label} ({receipt.account})" for receipt in first.receipts),
     )
 
 

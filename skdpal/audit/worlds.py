@@ -27,16 +27,19 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from skdpal.audit.canary import Canary, LabelCanary
 from skdpal.audit.claim import paid_laws, releases, rests_on_coins
 from skdpal.audit.cohort import AuditCohort
-from skdpal.audit.published import Leaf, differences, leaves_of, ledgers_of
+from skdpal.audit.published import Leaf, differences, publication_of
 from skdpal.audit.recording import Draw, recorded
 from skdpal.privacy.ledger import PrivacyLedger
+from skdpal.privacy.ledger.state import Receipt
 
 __all__ = [
     "ANSWERS",
@@ -70,6 +73,8 @@ class Run:
     leaves : dict of str to Leaf
         What was published.
     ledgers : list of PrivacyLedger
+    receipts : list of Receipt
+        Of all ledgers.
     laws : tuple of str
         Laws of noise that receipts pay for.
     whole : bool
@@ -78,7 +83,8 @@ class Run:
 
     draws: list[Draw]
     leaves: dict[str, Leaf]
-    ledgers: list[PrivacyLedger] = field(repr=False)
+    ledgers: list[PrivacyLedger]
+    receipts: list[Receipt]
     laws: tuple[str, ...]
     whole: bool = True
 
@@ -137,11 +143,12 @@ def play(
     **options
         Of `Recorder`.
     """
-    with tempfile.TemporaryDirectory(prefix="skdpal-audit-") as folder, recorded(seed, **options) as recorder:
-        published = _attempt(factory, replace(cohort, workspace=Path(folder)), strict)
-        ledgers = ledgers_of(published)
-        leaves = leaves_of(published, certificates=certificates)
-        return Run(recorder.draws, leaves, ledgers, paid_laws(ledgers), recorder.finished)
+    with ExitStack() as lent, recorded(seed, **options) as recorder:
+        folder = cache(lambda: Path(lent.enter_context(tempfile.TemporaryDirectory(prefix="skdpal-audit-"))))
+        published = _attempt(factory, replace(cohort, workspace=folder), strict)
+        read = publication_of(published, certificates=certificates)
+        laws = paid_laws(read.receipts)
+        return Run(recorder.draws, read.leaves, read.ledgers, read.receipts, laws, recorder.finished)
 
 
 def grants(canary: Canary) -> tuple[str, ...]:
@@ -198,12 +205,12 @@ def shift_between(mine: Run, theirs: Run, laws: Sequence[str]) -> float:
 
 def sees_all(run: Run) -> bool:
     """Whether all paid noise passed through the sampler; that of gradients does not."""
-    return len(run.seen(run.laws)) >= releases(run.ledgers)
+    return len(run.seen(run.laws)) >= releases(run.receipts)
 
 
 def statistic_of(run: Run) -> str:
     """The sharpest statistic that the price of a run must withstand: "transcript", "own coins secret" or "published"."""
-    sampled, repeated = rests_on_coins(run.ledgers)
+    sampled, repeated = rests_on_coins(run.receipts)
     if repeated or not sees_all(run):
         return "published"
     return "own coins secret" if sampled else "transcript"

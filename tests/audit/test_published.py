@@ -10,8 +10,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdpal import DPPrototypeClassifier, PrivacyBudget, PrivacyLedger
-from skdpal.audit.published import differences, leaves_of, ledgers_of
+from skdpal.audit.published import differences, publication_of
 from skdpal.privacy import events
+
+
+def leaves_of(published, **options):
+    return publication_of(published, **options).leaves
 
 
 @dataclass
@@ -95,7 +99,7 @@ def test_ledgers_are_found_wherever_they_are():
     ledger = PrivacyLedger(PrivacyBudget(2.0))
     ledger.charge(events.gaussian(4.0), "a")
     model = DPPrototypeClassifier(4.0, ledger=ledger.within("cohort"))
-    found = ledgers_of({"models": [model, Pipeline([("model", model)])], "again": ledger})
+    found = publication_of({"models": [model, Pipeline([("model", model)])], "again": ledger}).ledgers
     assert found == [ledger]
     leaves = leaves_of(model)
     assert any(path.endswith("['label']") for path in leaves)

@@ -83,7 +83,8 @@ class RenyiFilter(Filter):
     def ceiling_of(self, epsilon: float) -> Amounts:
         """At one order what ε leaves; along a curve, as much of it as ε allows."""
         if self._curve is not None:
-            return floor_of(self._share(epsilon) * value for value in self._curve)
+            share = self._share(epsilon)
+            return floor_of(share * value for value in self._curve)
         left = epsilon - conversion(self.orders[0], self.budget.delta)
         if left <= 0:
             raise ValueError(

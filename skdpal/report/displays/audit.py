@@ -106,7 +106,7 @@ class AuditDisplay(Display):
         right, said = self._reach(unit), set()
         for place, verdict, (_, row) in zip(named_rows(ax, names), _verdicts(table), table.iterrows(), strict=True):
             claim, low = float(row[f"claimed_{unit}"]), float(row[f"{unit}_low"])
-            colour, words = self._look(row, verdict, low)
+            colour, words = self._look(row, verdict, unit)
             at = min(low, 0.97 * right)  # what is not protected may leave the axes
             ax.plot([0, at], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
             label = "proven" if row["protected"] else "proven, not protected"
@@ -128,14 +128,17 @@ class AuditDisplay(Display):
         values = [*protected[f"claimed_{unit}"], *protected[f"{unit}_low"]] or [*self.canaries[f"{unit}_low"]]
         return 1.15 * max([float(value) for value in values if 0 < value < np.inf], default=1.0)
 
-    def _look(self, row: pd.Series, verdict: str, low: float) -> tuple[str, str]:
+    def _look(self, row: pd.Series, verdict: str, unit: str) -> tuple[str, str]:
         """Colour of a canary, and the words beside it."""
+        low, other = float(row[f"{unit}_low"]), "epsilon" if unit == "mu" else "mu"
         if row["canary"] in self.beaten_ or (verdict and verdict not in _FINE):
             return ROSE, textwrap.fill((verdict or "beats its price").lower(), 14)
         if not row["protected"]:
-            return AMBER, "whole" if np.isinf(low) else f"{low:.2g}"
+            return AMBER, "seen" if np.isinf(low) else f"{low:.2g}"
         if verdict in _FINE[2:]:
             return SLATE, textwrap.fill(verdict, 14)
+        if pd.isna(row[f"claimed_{unit}"]) and pd.notna(row[f"claimed_{other}"]):
+            return BLUE, f"claimed\n{_UNITS[other]} = {row[f'claimed_{other}']:.3g}"
         power = row.get("power", np.nan)
         return BLUE, "" if pd.isna(power) else f"power {float(power):.2f}"
 

@@ -44,6 +44,11 @@ def test_dots_and_ticks_are_where_the_table_says(frame, unit):
     assert ticks(display) == {3 - place: claim for place, claim in enumerate(claims) if np.isfinite(claim)}
 
 
+def test_a_claim_in_the_other_unit_is_said(frame):
+    words = [text.get_text() for text in AuditDisplay.from_report(frame).ax_.texts]
+    assert words == ["power 0.93", "claimed\nε = 1.5", "beats its\nprice", "seen"]
+
+
 def test_what_beats_its_price_is_named(frame):
     display = AuditDisplay.from_report(frame)
     assert display.beaten_ == ["label_privacy"]

@@ -17,7 +17,7 @@ def plan(rounds=3, budget=BUDGET, **more):
 @pytest.fixture(scope="module")
 def one():
     """A plan whose alternatives are computed once."""
-    found = plan(nonprivate_accuracy=0.97)
+    found = plan(1, nonprivate_accuracy=0.97)
     table = found.alternatives()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(found), "alternatives", lambda self: table)
