@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skdpal.audit.canary import Canary, GhostCanary, PatientCanary
-from skdpal.audit.claim import Claim, claim_of
+from skdpal.audit.claim import Claim
 from skdpal.audit.cohort import AuditCohort
 from skdpal.audit.learnt import weighed
 from skdpal.audit.odds import power_of
@@ -52,6 +52,7 @@ class _Trial:
     statistic: str
     ignored: dict[str, str]
     claim: Claim
+    ceiling: Claim
     noise: float = 1.0
 
 
@@ -155,7 +156,7 @@ def audit(
     for trial, plan in zip(trials, plans, strict=True):
         mine = [(present, out) for (one, present, _), out in zip(jobs, outcomes, strict=True) if one is trial]
         worlds = {world: [out for present, out in mine if present is world] for world in _WORLDS}
-        found.append(_judged(study_factory, trial, plan, worlds, share))
+        found.append(_judged(trial, plan, worlds, share))
     return AuditReport(tuple(found), confidence=confidence)
 
 
@@ -194,8 +195,8 @@ def _trial(factory: Factory, canary: Canary, cohort: AuditCohort, seed: int) -> 
     """One pair of runs that shows how the study is to be attacked, and what it claims."""
     there, gone = canary.worlds(cohort)
     own = seed_of(seed, canary.name)
-    first = play(factory, there, own, strict=True)
-    if not first.ledgers:
+    first = play(factory, there, own, strict=True, canary=canary)
+    if first.claim is None or first.ceiling is None:
         raise ValueError(
             "Expected study_factory to return its ledger with what it publishes, or an estimator that has one. Found none. "
             "Return {'model': model, 'ledger': ledger}."
@@ -203,8 +204,8 @@ def _trial(factory: Factory, canary: Canary, cohort: AuditCohort, seed: int) -> 
     laws = tuple(dict.fromkeys([*first.laws, *grants(canary)]))
     again = play(factory, there, own, answers=first.draws, laws=laws)
     play(factory, gone, own, answers=first.draws, laws=laws, strict=not canary.protected)
-    claim = claim_of(first.ledgers, canary)
-    return _Trial(canary, cohort, own, laws, statistic_of(first), by_itself(first, again), claim)
+    known = statistic_of(first), by_itself(first, again), first.claim, first.ceiling
+    return _Trial(canary, cohort, own, laws, *known)
 
 
 def _with(trial: _Trial, noise: float) -> _Trial:
@@ -216,6 +217,7 @@ def _with(trial: _Trial, noise: float) -> _Trial:
         trial.statistic,
         trial.ignored,
         trial.claim,
+        trial.ceiling,
         noise,
     )
 
@@ -289,18 +291,14 @@ def _named(cohort: AuditCohort, trial: _Trial, name: str) -> AuditCohort:
     return cohort.renamed(own, f"{own}~{name}")
 
 
-def _judged(
-    factory: Factory, trial: _Trial, plan: Finding, worlds: dict[bool, list[Outcome]], confidence: float
-) -> Finding:
+def _judged(trial: _Trial, plan: Finding, worlds: dict[bool, list[Outcome]], confidence: float) -> Finding:
     """The verdict on a canary."""
     outcomes = [out for world in _WORLDS for out in worlds[world]]
     differing = {path: size for out in outcomes for path, size in out.differing.items()}
     often = sum(bool(out.differing) for out in outcomes)
     if not trial.canary.protected:
         return judged_ghost(plan, differing)
-    claim = trial.claim
-    if len({out.receipts for out in outcomes}) > 1:
-        claim = _committed(factory, trial)
+    claim = trial.claim if len({out.receipts for out in outcomes}) == 1 else trial.ceiling
     found = _attacked(trial, worlds, confidence)
     shifts = [out.shift for out in outcomes if not math.isnan(out.shift)]
     return judged(plan, found, claim, differing, often, max(shifts, default=math.nan))
@@ -323,9 +321,3 @@ def _attacked(trial: _Trial, worlds: dict[bool, list[Outcome]], confidence: floa
     there, gone = there[: 2 * half], gone[: 2 * half]
     delta = None if not math.isnan(trial.claim.mu) else trial.claim.delta
     return attack(world, half, delta=delta, confidence=confidence)
-
-
-def _committed(factory: Factory, trial: _Trial) -> Claim:
-    """The ceiling, for a study whose receipts are not always the same."""
-    run = play(factory, trial.canary.worlds(trial.cohort)[0], trial.seed)
-    return claim_of(run.ledgers, trial.canary, committed=True)

@@ -15,6 +15,8 @@ from skdpal.privacy.accounting.gaussian import ceiling_mu_squared
 
 __all__ = ["power_of"]
 
+_RARE = 1e-15
+
 
 def power_of(claim: Claim, runs: int, confidence: float) -> float:
     """The chance that runs refute a claim, if the noise is half of what was paid for and the attack is as sharp as can be.
@@ -47,7 +49,10 @@ def power_of(claim: Claim, runs: int, confidence: float) -> float:
 
 
 def _power(false_positive: float, false_negative: float, claim: Claim, runs: int, confidence: float) -> float:
-    counts = np.arange(runs + 1)
-    ceilings = error_ceilings(counts, runs, (1 - confidence) / 2)
-    refuted = epsilon_at(ceilings[:, None], ceilings[None, :], claim.delta) > claim.epsilon
-    return float(binom.pmf(counts, runs, false_positive) @ refuted @ binom.pmf(counts, runs, false_negative))
+    """Summed over all numbers of errors that occur with a chance above 1e-15."""
+    rates = (false_positive, false_negative)
+    counts = [np.arange(binom.ppf(_RARE, runs, rate), binom.isf(_RARE, runs, rate) + 1) for rate in rates]
+    high, low = (error_ceilings(count, runs, (1 - confidence) / 2) for count in counts)
+    refuted = epsilon_at(high[:, None], low[None, :], claim.delta) > claim.epsilon
+    chances = [binom.pmf(count, runs, rate) for count, rate in zip(counts, rates, strict=True)]
+    return float(chances[0] @ refuted @ chances[1])

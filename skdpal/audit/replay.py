@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skdpal.audit.canary import Canary, PatientCanary
-from skdpal.audit.claim import Claim, claim_of
+from skdpal.audit.claim import Claim
 from skdpal.audit.engine import cohort_of
 from skdpal.audit.published import differences
 from skdpal.audit.recording import Draw, seed_of
@@ -131,6 +131,11 @@ def replay(
     ReplayReport
         The differences, and what pays for them.
 
+    Raises
+    ------
+    ValueError
+        If no ledger is reachable from what the factory returns.
+
     Notes
     -----
     Nothing is charged: it is a simulation. Of a study that returns a folder, every file is compared: names, sizes, bytes.
@@ -158,7 +163,7 @@ def replay(
     draws, mu = pd.DataFrame(), 0.0
     for number in range(runs):
         own = seed_of(seed, chosen.name, number)
-        mine = play(study_factory, there, own, certificates=True, strict=number == 0)
+        mine = play(study_factory, there, own, certificates=True, strict=number == 0, canary=chosen)
         laws = tuple(dict.fromkeys([*mine.laws, *grants(chosen)]))
         told: dict[str, Any] = {"answers": mine.draws, "laws": laws, "certificates": True}
         again, forced = play(study_factory, there, own, **told), play(study_factory, gone, own, **told)
@@ -173,13 +178,18 @@ def replay(
         if first is None:
             first, draws = mine, _draws(mine.seen(laws), shifts)
     assert first is not None
+    if first.claim is None:
+        raise ValueError(
+            "Expected study_factory to return its ledger with what it publishes, or an estimator that has one. Found none. "
+            "Return {'model': model, 'ledger': ledger}."
+        )
     rows = [(path, _largest(sizes), words, len(sizes)) for (path, words), sizes in found.items()]
     return ReplayReport(
         chosen.name,
         pd.DataFrame(rows, columns=["path", "size", "explained", "runs"]),
         draws,
         mu,
-        claim_of(first.ledgers, chosen),
+        first.claim,
         tuple(f"{receipt.label} ({receipt.account})" for receipt in first.receipts),
     )
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from skdpal.audit.canary import Canary, LabelCanary
-from skdpal.audit.claim import paid_laws, releases, rests_on_coins
+from skdpal.audit.claim import Claim, claim_of, paid_laws, releases, rests_on_coins
 from skdpal.audit.cohort import AuditCohort
 from skdpal.audit.published import Leaf, differences, publication_of
 from skdpal.audit.recording import Draw, recorded
@@ -77,6 +77,8 @@ class Run:
         Of all ledgers.
     laws : tuple of str
         Laws of noise that receipts pay for.
+    claim, ceiling : Claim or None
+        What was spent, and what was committed, on a canary that was named.
     whole : bool
         Whether all answers that were told were asked for, and no others.
     """
@@ -87,6 +89,8 @@ class Run:
     receipts: list[Receipt]
     laws: tuple[str, ...]
     whole: bool = True
+    claim: Claim | None = None
+    ceiling: Claim | None = None
 
     def seen(self, laws: Sequence[str]) -> list[Draw]:
         """The draws of some laws."""
@@ -125,6 +129,7 @@ def play(
     *,
     certificates: bool = False,
     strict: bool = False,
+    canary: Canary | None = None,
     **options: Any,
 ) -> Run:
     """Run a study in one world and write down what it draws and publishes.
@@ -140,6 +145,8 @@ def play(
     strict : bool, default=False
         Let an error pass. Else that a study refuses, and its words, are what it publishes: an error that one world alone
         raises tells the worlds apart.
+    canary : Canary, optional
+        Whose claim is read off the ledgers, while they are there.
     **options
         Of `Recorder`.
     """
@@ -148,7 +155,11 @@ def play(
         published = _attempt(factory, replace(cohort, workspace=folder), strict)
         read = publication_of(published, certificates=certificates)
         laws = paid_laws(read.receipts)
-        return Run(recorder.draws, read.leaves, read.ledgers, read.receipts, laws, recorder.finished)
+        spent, committed = (
+            None if canary is None or not read.ledgers else claim_of(read.ledgers, canary, committed=all_of_it)
+            for all_of_it in (False, True)
+        )
+        return Run(recorder.draws, read.leaves, read.ledgers, read.receipts, laws, recorder.finished, spent, committed)
 
 
 def grants(canary: Canary) -> tuple[str, ...]:

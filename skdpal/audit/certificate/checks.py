@@ -23,6 +23,16 @@ _GRID = 5e-3  # for grids of orders and losses
 _SEARCH = 5e-2  # for the best of a random number of runs, whose proof leaves a choice
 _SAID = ("slot", "hospital", "relatives", "public data", "timing", "labelled", "without passing")
 _BEYOND = (ArithmeticError, ValueError, RecursionError, MemoryError)  # numbers and nestings that no ledger writes
+_WORDS = {
+    "unit": "patient (all samples of a patient together)",
+    "adjacency_in_words": "replaced by nothing; the slot stays",
+    "caps_in_words": "no guarantees of their own",
+}
+_FILTERS = {
+    "gdp": "Gaussian differential privacy",
+    "renyi": "Rényi differential privacy",
+    "planned": "Privacy loss distributions of a frozen schedule",
+}
 _RANDOM = {False: "operating system entropy, no seed", True: "seeded simulation: not private"}
 
 
@@ -60,13 +70,19 @@ def status(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
 
 
 def statement(certificate: Certificate, replay: Replay) -> tuple[bool, str]:
-    """The sentence says the same as the numbers."""
+    """The sentences say the same as the numbers, and no more."""
     account = certificate["account"]
     promise = f"(ε={certificate['epsilon']:g}, δ={certificate['delta']:g})-differentially private for each patient"
-    whose = "," if account == "cohort" else f" of account {account!r},"
-    if f"is {promise}{whose}" not in certificate["statement"]:
-        return False, f"the sentence does not say {promise}{whose.rstrip(',')}"
-    return certificate["unit"].startswith("patient"), promise
+    whose = "" if account == "cohort" else f" of account {account!r}"
+    expected = f"Everything released under this ledger is {promise}{whose}, however often and adaptively it is used."
+    if certificate["statement"] != expected:
+        return False, f"the sentence is not: {expected}"
+    for field, words in _WORDS.items():
+        if words not in certificate[field]:
+            return False, f"{field} does not say {words!r}"
+    if not certificate["filter_in_words"].startswith(_FILTERS[certificate["filter"]]):
+        return False, f"the words for the filter are not those of {certificate['filter']!r}"
+    return True, promise
 
 
 def accounts(certificate: Certificate, replay: Replay) -> tuple[bool, str]:

@@ -180,6 +180,16 @@ def raise_reading(certificate):
     return certificate
 
 
+def promise_more(certificate):
+    certificate["statement"] += " So is each family."
+    return certificate
+
+
+def call_caps_guarantees(certificate):
+    certificate["caps_in_words"] = "Guarantees of one part of the data."
+    return certificate
+
+
 def seeded(certificate):
     certificate["randomness"] = "seeded simulation: not private"
     return certificate
@@ -203,6 +213,8 @@ NAIVE = {
     no_such_day: {"dates"},
     raise_reading: {"odometer"},
     seeded: {"status"},
+    promise_more: {"statement"},
+    call_caps_guarantees: {"statement"},
 }
 
 
