@@ -56,7 +56,8 @@ def broken(name, text, exists, anchors):
         place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) if target else name
         if place.startswith(MADE):
             continue  # the build looks at those
-        if not exists(place) or (anchor and place in TEXTS and anchor not in anchors(place)):
+        there = anchors_of(text) if place == name else anchors(place) if place in TEXTS else {anchor}
+        if (target and not exists(place)) or (anchor and anchor not in there):
             wrong.append(link)
     return wrong
 
@@ -88,8 +89,8 @@ def test_links_of_the_readme_lead_somewhere():
 
 def test_a_broken_link_is_found():
     text = "# Page\n\n[a](gone.md) [b](#page) [c](#other) [d](claims.md#mechanisms-and-noise) [e](claims.md#no) `[f](no.md)`"
-    found = broken("x.md", text, lambda place: place in {"x.md", "claims.md"}, lambda place: anchors_of(TEXTS[place]))
-    assert found == ["gone.md", "claims.md#no"] or found == ["gone.md", "#other", "claims.md#no"]
+    found = broken("x.md", text, lambda place: place == "claims.md", lambda place: anchors_of(TEXTS[place]))
+    assert found == ["gone.md", "#other", "claims.md#no"]
 
 
 def test_every_page_is_reached_from_the_front_page():
@@ -117,20 +118,20 @@ def test_a_page_has_one_title_and_figures_have_words(name):
 
 @pytest.mark.parametrize("name", RUN)
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch, capsys):
-    """One after the other, in an empty folder; a comment after `print` that begins with a digit or a word is what it prints."""
+    """One after the other, in an empty folder; a comment after `print` that begins with a number is what was printed."""
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", TEXTS[name], re.MULTILINE | re.DOTALL):
         exec(compile(block, name, "exec"), names)
-    said = capsys.readouterr().out
-    for line in re.findall(r"^print\(.*\)  # ([\d.,]+ .*?|\d[\d.]*|valid .*?)(?::.*)?$", TEXTS[name], re.MULTILINE):
-        assert line.split(": ")[0] in said, line
+    said = capsys.readouterr().out.splitlines()
+    told = re.findall(r"^print\(.*\)  # ((?:valid )?\d[^:\n]*)", TEXTS[name], re.MULTILINE)
+    assert [line for line in told if line not in said] == []
 
 
-def test_the_front_page_tells_what_a_ledger_says(capsys):
-    block = re.search(r"^```python\n(.*?)^```", TEXTS["index.md"], re.MULTILINE | re.DOTALL)[1]
-    exec(compile(block, "index.md", "exec"), {})
-    assert capsys.readouterr().out == "2.0 1.99\n"
+def test_pages_say_what_their_blocks_print():
+    """So that the check above has something to look at."""
+    told = [line for name in RUN for line in re.findall(r"^print\(.*\)  # (?:valid )?\d", TEXTS[name], re.MULTILINE)]
+    assert len(told) > 7
 
 
 def test_the_readme_repeats_the_demo():

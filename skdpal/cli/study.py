@@ -174,7 +174,7 @@ def report(
     public_id_column: str | None,
     ignore: tuple[str, ...],
 ) -> None:
-    """Write release/report.html, from what was released alone."""
+    """Write release/report.html, and data-protection.html beside it, from what was released alone."""
     with plain_errors():
         from skdpal.report import write_report
 

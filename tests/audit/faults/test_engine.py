@@ -16,7 +16,9 @@ from tests.audit.faults.test_whole_studies import (
     clipped_row_by_row,
     half_the_noise,
     no_clipping,
+    noise_by_whoever_came,
     noise_from_a_random_state,
+    norm_of_the_cohort,
 )
 
 SEEN = AuditCohort.example()
@@ -69,6 +71,8 @@ def test_the_engine_has_nothing_to_say_about_a_faultless_study():
         no_clipping,
         clipped_row_by_row,
         noise_from_a_random_state,
+        noise_by_whoever_came,
+        norm_of_the_cohort,
     ],
 )
 def test_replay_finds_a_fault_of_the_release(monkeypatch, fault):
