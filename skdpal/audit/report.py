@@ -169,7 +169,7 @@ def judged_ghost(finding: Finding, differing: Mapping[str, float]) -> Finding:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport:
     """All canaries of an audit.
 
@@ -223,6 +223,9 @@ class AuditReport:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def __repr__(self) -> str:
+        return f"<AuditReport: {len(self.findings)} canaries, {'passed' if self.passed else 'FAILED'}>"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in _SHOWN)

@@ -186,7 +186,7 @@ def unpaid(mine: Run, theirs: Run, ignored: dict[str, str]) -> dict[str, float]:
     if not theirs.whole:
         kept = {ANSWERS: math.nan, **kept}
     pairs = zip(mine.seen(mine.laws), theirs.seen(mine.laws), strict=False)
-    for place, (one, other) in enumerate(pairs, start=1):  # noise that follows a patient tells of them, whatever it covers
+    for place, (one, other) in enumerate(pairs, start=1):  # noise that follows a patient tells of them
         if (one.law, one.parameters, one.values.shape) != (other.law, other.parameters, other.values.shape):
             kept[f"noise of answer {place}"] = math.nan
     return kept

@@ -149,9 +149,9 @@ def test_an_honest_study_stays_below_its_price(study, canary):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("study", "canary"), HONEST[:3], ids=[canary.name for _, canary in HONEST[:3]])
+@pytest.mark.parametrize(("study", "canary"), HONEST[:2], ids=[canary.name for _, canary in HONEST[:2]])
 def test_an_honest_study_stays_below_its_price_with_many_runs(study, canary):
-    assert attacked(study, canary, runs=400).verdict == "below its price"
+    assert attacked(study, canary, runs=100).verdict == "below its price"
 
 
 # -- what no receipt pays for: found in a few runs, for certain ---------------------------------------------------------
