@@ -148,3 +148,21 @@ def test_a_leaf_cannot_be_split_into_above_or_below_another(accounts):
 def test_an_unknown_account_names_the_known(accounts):
     with pytest.raises(ValueError, match="'cohort/pool'"):
         pay(accounts, "cohort/round-9", 1.0)
+
+
+def test_a_number_is_public_unless_a_hidden_round_may_have_moved_somebody(ledger):
+    ledger.split(POOL, into="cohort/evaluation", members=["a", "b"])
+    assert ledger.settled(POOL)
+    assert ledger.settled("cohort/evaluation")
+    ledger.begin_round("round 1", hidden=True)
+    assert ledger.settled(POOL) is False  # it was there all along, but is not known to be made by the protocol
+    ledger.split(POOL, into="cohort/round-1", members=["c"])
+    assert {leaf: ledger.settled(leaf) for leaf in ledger.accounts()} == {
+        POOL: False,
+        "cohort/evaluation": True,
+        "cohort/round-1": False,
+    }
+    ledger.split("cohort/evaluation", into="cohort/later", members=["a"])
+    assert not ledger.settled("cohort/evaluation")
+    with pytest.raises(ValueError, match="cohort/nowhere"):
+        ledger.settled("cohort/nowhere")

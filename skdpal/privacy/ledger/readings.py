@@ -45,12 +45,18 @@ class Readings:
         ----------
         account : str
             A leaf.
+
+        Raises
+        ------
+        ValueError
+            If there is no such account.
         """
-        rows = self._book.read().history
+        state = self._book.read()
+        rows, account = state.history, state.accounts.check(account)
         first = next((at for at, row in enumerate(rows) if row["kind"] == "round" and row["hidden"]), len(rows))
         made = any(row["kind"] == "split" and row["into"] == account for row in rows[:first])
-        left = any(row["kind"] == "split" and row["source"] == account for row in rows[first:])
-        return first == len(rows) or (made and not left)
+        moved = any(row["kind"] == "split" and account in (row["source"], row["into"]) for row in rows[first:])
+        return first == len(rows) or (made and not moved)
 
     def spent(self, account: str = ROOT, *, cap: str | None = None) -> float:
         """ε spent so far by the most expensive leaf of an account: an odometer, not a guarantee.

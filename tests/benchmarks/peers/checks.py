@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,13 +57,14 @@ def load() -> dict[str, Callable[[], str]]:
     return CHECKS
 
 
-def refusal(call: Callable[[], object]) -> str:
-    """The name and the first words of what is raised, or "no error"."""
+def refusal(call: Callable[[], object], width: int = 90) -> str:
+    """The name and the first words of what is raised, or "no error"; addresses of memory are left out."""
     try:
         call()
     except Exception as error:  # noqa: BLE001 - whatever a peer raises is what we want to see
-        words = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        return f"{type(error).__name__}: {words[:90]}" if words else type(error).__name__
+        words = re.sub(r" at 0x[0-9a-f]+", "", (str(error).strip().splitlines() or [""])[0])
+        name = type(error).__name__
+        return f"{name}: {textwrap.shorten(words, width, placeholder=' …')}" if words else name
     return "no error"
 
 
