@@ -81,7 +81,7 @@ class ReplayReport:
     def summary(self) -> str:
         """In words, with the paths."""
         word = "PASSED" if self.passed else "FAILED"
-        lines = [f"{word}: {self.canary}; {len(self.receipts)} receipts, {len(self.draws)} noisy answers."]
+        lines = [f"{word}: {self.canary}; receipts {len(self.receipts)}, noisy answers {len(self.draws)}."]
         if not math.isnan(self.claim.mu):
             lines.append(
                 f"Exact values of both worlds are apart by μ = {self.mu:.4f}; receipts pay for {self.claim.mu:.4f}."

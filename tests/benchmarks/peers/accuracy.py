@@ -6,6 +6,7 @@ also have labels: whoever can take a public start gets them.
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def _() -> str:
 
 @check("accuracy", "Opacus")
 def _() -> str:
-    """DP-SGD on a linear head of the same embedding: from nothing, and from the head that fits the public rows."""
+    """DP-SGD on a linear head of the same embedding: from nothing, and from the head that fits the public rows; that head."""
     import torch
     from opacus import PrivacyEngine
     from opacus.accountants.utils import get_noise_multiplier
@@ -106,7 +107,7 @@ def _() -> str:
                 optimizer.step()
         return module
 
-    names = ["linear head from nothing", "linear head from the public one"]
+    names = ["linear head from nothing", "linear head from the public one", "the public head, untrained"]
     found: dict[str, dict[int, list[float]]] = {name: {n: [] for n in SIZES} for name in names}
     for seed, bench in enumerate(benches()):
         torch.manual_seed(seed)
@@ -114,12 +115,12 @@ def _() -> str:
         split, scale = bench.split, np.sqrt(WIDTH)  # networks like unit variance
         codes, of_public = (np.searchsorted(split.classes, labels) for labels in (split.y, split.y_public))
         for n in SIZES:
-            starts = (
-                torch.nn.Linear(rows.shape[1], len(split.classes)),
-                head(scale * public, of_public, len(split.classes)),
-            )
-            for name, start, lr in zip(names, starts, (0.05, 0.01), strict=True):
-                module = trained(start, scale * rows[:n], codes[:n], lr)
+            starts = torch.nn.Linear(WIDTH, len(split.classes)), head(scale * public, of_public, len(split.classes))
+            untouched = copy.deepcopy(starts[1])
+            models = [
+                trained(start, scale * rows[:n], codes[:n], lr) for start, lr in zip(starts, (0.05, 0.01), strict=True)
+            ]
+            for name, module in zip(names, [*models, untouched], strict=True):
                 with torch.no_grad():
                     right = module(torch.tensor(scale * rows[n:]).float()).argmax(dim=1).numpy() == codes[n:]
                 found[name][n].append(float(right.mean()))
