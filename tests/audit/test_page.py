@@ -14,7 +14,7 @@ def test_the_study_of_the_page_runs(capsys):
     names = {}
     exec(block.replace("runs=100", "runs=2"), names)  # as many runs as a test may take
     assert names["report"].passed
-    assert "PASSED: first patient; 3 receipts" in capsys.readouterr().out
+    assert "PASSED: first patient; receipts 3," in capsys.readouterr().out
 
 
 def test_every_verdict_is_explained():
