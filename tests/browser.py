@@ -169,7 +169,10 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A running browser. Without Chromium the test is skipped; where REQUIRE_ALL is set, it fails."""
+    """A running browser. Without Chromium the test is skipped; where REQUIRE_ALL is set, it fails.
+
+    Its event loop runs in this thread, so it must be closed before other files' tests begin: no wider than a module.
+    """
     path = os.environ.get(OTHER) or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)(MISSING)

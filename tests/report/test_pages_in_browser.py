@@ -9,7 +9,7 @@ from skdpal.report import write_report
 from tests.browser import WIDTHS, browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     with browser() as running:
         yield running
