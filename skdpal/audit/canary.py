@@ -7,6 +7,7 @@ as long as a patient's may be.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ Row = Any
 
 
 @dataclass(frozen=True)
-class Canary:
+class Canary(ABC):
     """Two worlds, and who promises what about them.
 
     Attributes
@@ -56,6 +57,7 @@ class Canary:
     protected: ClassVar[bool] = True
     hides_coins: ClassVar[bool] = True
 
+    @abstractmethod
     def worlds(self, cohort: AuditCohort) -> tuple[AuditCohort, AuditCohort]:
         """The cohort with what is to be hidden, and without.
 
@@ -63,13 +65,7 @@ class Canary:
         ----------
         cohort : AuditCohort
             As it was given.
-
-        Raises
-        ------
-        NotImplementedError
-            Of `Canary` itself.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
